@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -346,15 +346,18 @@ async def test_a_journal_from_before_registers_gets_one_with_its_open_swaps(plac
         assert (found.swaps, found.owners) == ([record], [JournalOwner("network", "regtest")])
 
 
-def breaks(monkeypatch: pytest.MonkeyPatch, journal: SqlJournal, *, of_register: bool = True) -> None:
-    """The register cannot be written any more; or the journal."""
+@contextmanager
+def full_disk(monkeypatch: pytest.MonkeyPatch, journal: SqlJournal, *, of_register: bool = True) -> Iterator[None]:
+    """The register cannot be written in the block; or the journal."""
     assert journal._register is not None
     database = journal._register._database if of_register else journal._database
 
     def write(connection: Connection, *_: Executable) -> None:
         raise OperationalError("UPDATE", None, Exception("the disk is full"))
 
-    monkeypatch.setattr(database, "_write_number", write)
+    with monkeypatch.context() as broken:
+        broken.setattr(database, "_write_number", write)
+        yield
 
 
 async def test_no_funding_leaves_while_the_register_cannot_be_written_and_every_claim_does(
@@ -364,8 +367,7 @@ async def test_no_funding_leaves_while_the_register_cannot_be_written_and_every_
     async with acting(place, register) as journal:
         funding = await advance(journal, await journal.create(agreed(1)), to_fund())
         claiming = await advance(journal, await journal.create(agreed(2, payment_hash=b"\x08" * 32)), to_collect())
-        with monkeypatch.context() as broken:
-            breaks(broken, journal)
+        with full_disk(monkeypatch, journal):
             with pytest.raises(JournalError, match="disk is full"):
                 await journal.record_delivery(funding.swap_id, 1, Delivery.LEAVING)
             await journal.record_delivery(claiming.swap_id, 1, Delivery.LEAVING)

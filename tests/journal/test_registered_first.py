@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Connection
 
 from journal.test_journal import a_record, abandon, advance, to_collect, to_fund
-from journal.test_register import TERMS, acting, agreed, breaks, fund, loaded
+from journal.test_register import TERMS, acting, agreed, full_disk, fund, loaded
 from layer2.errors import IdempotencyConflict, JournalBusy, JournalError
 from layer2.journal import register as registers
 from layer2.journal.copying import back_up
@@ -44,8 +44,7 @@ async def test_a_send_that_the_register_lacks_is_not_found_until_the_register_ha
     place: str, register: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with acting(place, register) as journal:
-        with monkeypatch.context() as broken:
-            breaks(broken, journal)
+        with full_disk(monkeypatch, journal):
             with pytest.raises(JournalError, match="disk is full"):
                 await journal.add_send(SENT)
             # The caller repeats the call; a client that finds the record sends it.
@@ -86,10 +85,8 @@ async def test_a_swap_that_could_not_be_registered_is_not_in_the_register_later(
     place: str, register: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with acting(place, register) as journal:
-        with monkeypatch.context() as broken:
-            breaks(broken, journal)
-            with pytest.raises(JournalError, match="disk is full"):
-                await journal.create(agreed(1, role=Role.PROVIDER, quote_id="aa"))
+        with full_disk(monkeypatch, journal), pytest.raises(JournalError, match="disk is full"):
+            await journal.create(agreed(1, role=Role.PROVIDER, quote_id="aa"))
         agreed_later = await journal.create(agreed(2, role=Role.PROVIDER, quote_id="aa", payment_hash=b"\x08" * 32))
     async with acting(place, register) as journal:
         assert [each.swap_id for each in await journal.list()] == [agreed_later.swap_id]
@@ -109,10 +106,8 @@ async def test_a_swap_that_the_journal_could_not_write_is_not_in_the_register_la
     place: str, register: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with acting(place, register) as journal:
-        with monkeypatch.context() as broken:
-            breaks(broken, journal, of_register=False)
-            with pytest.raises(JournalError, match="disk is full"):
-                await journal.create(agreed(1, role=Role.PROVIDER))
+        with full_disk(monkeypatch, journal, of_register=False), pytest.raises(JournalError, match="disk is full"):
+            await journal.create(agreed(1, role=Role.PROVIDER))
     async with acting(place, register) as journal:
         assert list(await journal.list()) == []
 

@@ -153,6 +153,23 @@ async def test_a_funding_that_the_provider_has_not_answered_is_returned_and_not_
     await swaps.until_moved(before, {})
 
 
+async def test_a_taker_takes_the_release_of_a_provider_that_serves_again(
+    swaps: Swaps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parties = Parties(swaps, {"taker": {}, "provider": {}})
+    parties.start_provider(monkeypatch)
+    async with parties.manager() as layers:
+        transfer_id: str = await swaps.begin(layers, "bitcoin_to_bob")
+        await until(lambda: parties.has_sent(transfer_id), "the taker has sent its funding")
+    swaps.provider.kill()
+    async with swaps.quick_finality(), swaps.miner.quick_finality():
+        assert await parties.state("provider", transfer_id) == "released"
+        assert await parties.fundings("provider", transfer_id) == []
+        parties.start_provider(monkeypatch)
+        # Long before the lock time of its output.
+        assert await parties.state("taker", transfer_id) == "refunded"
+
+
 async def test_it_is_refused_beside_the_usual_program_and_with_another_seed(swaps: Swaps, tmp_path: Path) -> None:
     swaps.provider.start()
     parties = Parties(swaps, {"taker": {}, "provider": {}})

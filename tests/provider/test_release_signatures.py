@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from journal.test_register import breaks
+from journal.test_register import full_disk
 from layer2.model.layers import Layer2ProtocolType
 from layer2.ports.journal import Delivery, Intent
 from layer2.swap_rules.states import ProviderReleasing, write_state
@@ -31,8 +31,7 @@ async def test_a_signature_is_shown_only_after_the_register_has_it(
             now=20,
             intents=[Intent(1, "release", "source", {"act": ACT})],
         )
-        with monkeypatch.context() as broken:
-            breaks(broken, made.journal)
+        with full_disk(monkeypatch, made.journal):
             status = await made.provider.status(request.swap_id, token_of(1))
             assert (status["state"], status["release"]) == ("releasing", None)
         for _ in range(2):

@@ -16,8 +16,7 @@ from layer2.model.layers import Layer2ProtocolType
 from layer2.net.client_settings import ClientSettings, ConnectionPoolConfig
 from layer2.ports.client import Client
 from layer2.ports.clock import Clock
-from layer2.ports.journal import LayerRecords, SendRecord
-from layer2.ports.nonces import AccountNonces, NonceClaim, NonceUse
+from layer2.ports.journal import ClientRecords, LayerRecords, NonceRecords, SendRecord
 from layer2.protocols.bitcoin import BitcoinClient
 from layer2.protocols.bob import BobClient
 from layer2.protocols.lightning import LightningNetwork, LightningSettings
@@ -38,7 +37,7 @@ def open_clients(config: LayerSettings, records: LayerRecords, clock: Clock) -> 
     Raises:
         ConfigurationError, SignerError: a setting or a key cannot be used; no client is left open.
     """
-    return {layer: _client(section, records, clock) for layer, section in config.layers.items()}
+    return {layer: _client(section, records, clock, records) for layer, section in config.layers.items()}
 
 
 @asynccontextmanager
@@ -55,7 +54,7 @@ async def reading_client(
     """
     with TemporaryDirectory(prefix="layer2-") as directory:
         section = _with_copied_wallet(config.layers[layer], Path(directory))
-        client = _client(section, _NoRecords(held), clock)
+        client = _client(section, _NoRecords(held), clock, None)
         try:
             yield client
         finally:
@@ -81,7 +80,7 @@ def _with_copied_wallet(section: ClientSettings, directory: Path) -> ClientSetti
     return replace(section, wallet_file=str(copy))
 
 
-class _NoRecords(LayerRecords):
+class _NoRecords(ClientRecords):
     """The record of a client that sends nothing."""
 
     def __init__(self, held: Mapping[str, str]) -> None:
@@ -89,21 +88,6 @@ class _NoRecords(LayerRecords):
 
     async def add_send(self, record: SendRecord) -> SendRecord:
         raise AssertionError("a client that only reads sends nothing")
-
-    async def add_send_with_nonce(self, record: SendRecord, claim: NonceClaim) -> SendRecord:
-        raise AssertionError("a client that only reads sends nothing")
-
-    async def claim_nonces(self, claims: Sequence[NonceClaim]) -> None:
-        raise AssertionError("a client that only reads sends nothing")
-
-    async def release_nonce(self, use: NonceUse) -> bool:
-        raise AssertionError("a client that only reads sends nothing")
-
-    async def nonces(self, protocol: str, account: str) -> AccountNonces:
-        return AccountNonces(0, ())
-
-    async def forget_nonces(self, protocol: str, account: str, count: int) -> None:
-        return
 
     async def find_send(self, protocol: str, idempotency_key: str) -> SendRecord | None:
         return None
@@ -124,12 +108,12 @@ class _NoRecords(LayerRecords):
         return
 
 
-def _client(section: ClientSettings, records: LayerRecords, clock: Clock) -> Client:
+def _client(section: ClientSettings, records: ClientRecords, clock: Clock, nonces: NonceRecords | None) -> Client:
     match section:
         case BobSection():
-            return BobClient(section, section.signer(), records, clock, records)
+            return BobClient(section, section.signer(), records, clock, nonces)
         case RootstockSection():
-            return RootstockClient(section, section.signer(), records, clock, records)
+            return RootstockClient(section, section.signer(), records, clock, nonces)
         case BitcoinSection():
             return BitcoinClient(section, section.seed(), records, clock)
         case LightningSettings():

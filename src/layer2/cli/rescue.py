@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from layer2.assembly import Layers, open_journal, open_layers, open_provider
 from layer2.config import Layer2Config
-from layer2.errors import ConfigurationError, JournalBusy, Layer2Error
+from layer2.errors import ConfigurationError, Layer2Error
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.manager.late_payments import LatePayments
 from layer2.manager.releases import Releases
@@ -45,6 +45,7 @@ class Rescue:
         self._on_change = on_change
         self._changed = asyncio.Event()
         self._failures: dict[Layer2ProtocolType, Layer2Error] = {}
+        self._releases: Releases | None = None
         self.records: dict[SwapId, SwapRecord] = {}
         """The newest version of each swap that was open, the newest swap first."""
 
@@ -73,10 +74,11 @@ class Rescue:
             records = await journal.list(role=role, open_only=True)
             # A transfer without terms has moved no money.
             self.records = {each.swap_id: each for each in records if each.terms is not None}
-            await runner.resume((role,))
             if role is Role.TAKER:
-                _serve_taker(settings, journal, layers.legs, runner, closing)
-            else:
+                # Before a swap is announced.
+                self._releases = _serve_taker(settings, journal, layers.legs, runner, closing)
+            await runner.resume((role,))
+            if role is Role.PROVIDER:
                 # The provider is an extra.
                 from layer2.provider.late_fundings import LateFundings
 
@@ -89,7 +91,7 @@ class Rescue:
         """Return when no swap is open.
 
         Raises:
-            JournalBusy: another process has taken over the journal.
+            JournalError: this process can no longer act, as ``Journal.replaced`` describes.
         """
         replaced = asyncio.ensure_future(self._journal.replaced())
         try:
@@ -99,7 +101,7 @@ class Rescue:
                 await asyncio.wait((replaced, changed), return_when=asyncio.FIRST_COMPLETED)
                 changed.cancel()
                 if replaced.done():
-                    raise JournalBusy("another process has taken over the journal", remedy="end one of the two")
+                    raise replaced.result()
         finally:
             replaced.cancel()
             await asyncio.gather(replaced, return_exceptions=True)
@@ -120,6 +122,8 @@ class Rescue:
 
     def _note(self, record: SwapRecord) -> None:
         self.records[record.swap_id] = record
+        if self._releases is not None:
+            self._releases.note(record)
         self._changed.set()
         self._on_change(record)
 
@@ -143,8 +147,8 @@ def _serve_taker(
     legs: Mapping[Layer2ProtocolType, HtlcLayer],
     runner: SwapRunner,
     closing: AsyncExitStack,
-) -> None:
-    """Fetch releases of providers, and watch for payments that arrive after the end."""
+) -> Releases:
+    """Fetch releases of providers, of which the caller notes the transfers, and watch for late payments."""
     assert isinstance(settings, Layer2Config)
     providers = {
         each.name: open_provider(each, settings.connection_pool, settings.default_timeout_ms)
@@ -152,10 +156,11 @@ def _serve_taker(
     }
     for provider in providers.values():
         closing.push_async_callback(provider.aclose)
-    late = LatePayments(journal, runner, SystemClock())
-    for work in (Releases(journal, legs, providers, _RELEASE_SECONDS).background, late.background):
+    releases = Releases(journal, legs, providers, _RELEASE_SECONDS)
+    for work in (releases.background, LatePayments(journal, runner, SystemClock()).background):
         work.start()
         closing.push_async_callback(work.aclose)
+    return releases
 
 
 def _in_background(work: Coroutine[object, None, None], closing: AsyncExitStack) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
 from sqlalchemy import Connection, delete, func, insert, select, text
@@ -35,7 +35,7 @@ async def back_up(place: JournalPlace, file: JournalPlace) -> Mapping[str, int]:
     """
     if file.exists():
         raise InvalidRequest(f"{file} exists", code="exists", remedy="name a file that does not exist")
-    async with _opened(place) as source, _opened(file) as target:
+    async with aclosing(await open_database(place)) as source, aclosing(await open_database(file)) as target:
         # Without its rows the file must not look like an empty journal.
         await target.write(lambda connection: set_mark(connection, Mark.ARRIVING))
         counts = await _copy(source, target)
@@ -59,8 +59,8 @@ async def move(place: JournalPlace, other: JournalPlace) -> Mapping[str, int]:
     async with (
         _held(place) as guard,
         _held(other) as other_guard,
-        _opened(place, Mark.MOVED) as source,
-        _opened(other, Mark.ARRIVING) as target,
+        aclosing(await open_database(place, Mark.MOVED)) as source,
+        aclosing(await open_database(other, Mark.ARRIVING)) as target,
     ):
         counts: Mapping[str, int] = {}
         for database, held in ((source, guard), (target, other_guard)):
@@ -78,15 +78,6 @@ async def move(place: JournalPlace, other: JournalPlace) -> Mapping[str, int]:
             )
         await target.write(lambda connection: set_mark(connection, None))
         return counts
-
-
-@asynccontextmanager
-async def _opened(place: JournalPlace, accepted: Mark | None = None) -> AsyncIterator[Database]:
-    database = await open_database(place, accepted)
-    try:
-        yield database
-    finally:
-        await database.aclose()
 
 
 @asynccontextmanager

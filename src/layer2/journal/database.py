@@ -186,7 +186,7 @@ class Database:
                 # No other process has excluded this one, so none acts.
                 return
             if not is_held(connection):
-                raise JournalBusy(f"this process has lost the lock of the journal {self.name}", remedy="try again")
+                raise JournalBusy(f"this process has lost the lock of {self.name}", remedy="try again")
             others = sessions.c.session_id != self._session_id
             connection.execute(delete(sessions).where(sessions.c.acts, others))
             connection.execute(update(sessions).where(~others).values(acts=True))

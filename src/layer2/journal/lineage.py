@@ -15,7 +15,7 @@ from layer2.journal.schema import events, fundings, intents, lineage, owners, se
 from layer2.model.transactions import SwapId
 from layer2.ports.journal import Delivery, Intent, JournalOwner, Role, SendRecord, SwapRecord
 
-__all__ = ["bind", "content_for_register", "departed", "ended_of", "lineage_of", "open_ids", "owners_of", "repair"]
+__all__ = ["bind", "content_for_register", "departed", "ended_of", "lineage_of", "owners_of", "repair"]
 
 T = TypeVar("T")
 _PAGE: Final = 500
@@ -58,17 +58,15 @@ def owners_of(connection: Connection) -> Sequence[JournalOwner]:
     return [JournalOwner(**row._asdict()) for row in connection.execute(select(owners))]
 
 
-def open_ids(connection: Connection) -> frozenset[SwapId]:
-    """The journal's agreed swaps that have not ended."""
-    query = select(swaps.c.swap_id).where(_IS_OPEN, swaps.c.terms.is_not(None))
-    return frozenset(connection.execute(query).scalars())
-
-
 def departed(connection: Connection) -> tuple[frozenset[SwapId], frozenset[tuple[SwapId, int]]]:
     """The agreed swaps that are open, and those of their intents that left, or were about to."""
-    query = select(intents.c.swap_id, intents.c.number).join(swaps, swaps.c.swap_id == intents.c.swap_id)
-    query = query.where(_IS_OPEN, intents.c.delivery != Delivery.INTENDED)
-    return open_ids(connection), frozenset((row.swap_id, row.number) for row in connection.execute(query))
+    agreed = select(swaps.c.swap_id).where(_IS_OPEN, swaps.c.terms.is_not(None))
+    left = select(intents.c.swap_id, intents.c.number).join(swaps, swaps.c.swap_id == intents.c.swap_id)
+    left = left.where(_IS_OPEN, intents.c.delivery != Delivery.INTENDED)
+    return (
+        frozenset(connection.execute(agreed).scalars()),
+        frozenset((row.swap_id, row.number) for row in connection.execute(left)),
+    )
 
 
 def ended_of(connection: Connection, swap_ids: Sequence[SwapId]) -> frozenset[SwapId]:
@@ -137,7 +135,7 @@ def _give_keys(connection: Connection, records: Iterable[SwapRecord]) -> list[Sw
     The swaps of the journal that hold one no longer release it here.
 
     Returns:
-        The records, newest first. Those that hold their key no longer say so.
+        The records, newest first. Those that lose their key no longer hold it.
     """
     taken: set[tuple[Role, str, str]] = set()
     kept: list[SwapRecord] = []

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Final, TypeAlias
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, tuple_, update
 
 from layer2.errors import NonceTaken
-from layer2.journal.rows import insert_or_keep
+from layer2.journal.rows import insert_or_keep, row_of
 from layer2.journal.schema import accounts, nonces
 from layer2.ports.nonces import AccountNonces, NonceClaim, NonceUse
 
@@ -73,6 +73,16 @@ class NonceTable:
                 )
         return None
 
+    def take_each(self, writes: Sequence[Sequence[NonceClaim]]) -> list[NonceTaken | None]:
+        """Take the nonces of every write that can have all of them; return the errors of the others."""
+        refusals: list[NonceTaken | None] = []
+        for claims in writes:
+            refusals.append(refusal := self.refusal(claims))
+            if refusal is None:
+                self.take(claims)
+        self.write()
+        return refusals
+
     def take(self, claims: Sequence[NonceClaim]) -> None:
         """Take the nonces of a write that is not refused."""
         for claim in claims:
@@ -88,24 +98,17 @@ class NonceTable:
     def write(self) -> None:
         """Write the nonces that were taken."""
         changed = {key: use for key, use in self._held.items() if self._known.get(key) != use}
-        added = [_row(use) for key, use in changed.items() if key not in self._known]
+        added = [row_of(use) for key, use in changed.items() if key not in self._known]
         if added:
             self._connection.execute(insert(nonces), added)
-        moved = [_of_key(use) | _row(use) for key, use in changed.items() if key in self._known]
+        moved = [_of_key(use) | row_of(use) for key, use in changed.items() if key in self._known]
         if moved:
             self._connection.execute(_CHANGE, moved)
 
 
 def claim_nonces(connection: Connection, writes: Sequence[Sequence[NonceClaim]]) -> Sequence[Exception | None]:
     """Take nonces. See ``NonceRecords.claim_nonces``."""
-    table = NonceTable(connection, [claim for claims in writes for claim in claims])
-    results: list[Exception | None] = []
-    for claims in writes:
-        results.append(refusal := table.refusal(claims))
-        if refusal is None:
-            table.take(claims)
-    table.write()
-    return results
+    return NonceTable(connection, [claim for claims in writes for claim in claims]).take_each(writes)
 
 
 def release_nonces(connection: Connection, uses: Sequence[NonceUse]) -> Sequence[bool]:
@@ -141,10 +144,6 @@ def nonces_of(connection: Connection, protocol: str, account: str) -> AccountNon
 
 def _key(use: NonceUse) -> _Key:
     return use.protocol, use.account, use.nonce
-
-
-def _row(use: NonceUse) -> dict[str, object]:
-    return {each.name: getattr(use, each.name) for each in fields(use)}
 
 
 def _of_key(use: NonceUse) -> dict[str, object]:

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Final, Self
 
 from sqlalchemy import Connection, Table, delete, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from layer2.errors import JournalError
 from layer2.journal.database import Database
@@ -29,7 +28,7 @@ from layer2.journal.register_schema import (
     row_of_journal,
     set_up,
 )
-from layer2.journal.rows import intent_of, row_of
+from layer2.journal.rows import insertion, intent_of, row_of
 from layer2.legs.views import Verb
 from layer2.model.transactions import SwapId
 from layer2.ports.journal import Intent, JournalOwner, Role, SendRecord, SwapRecord
@@ -38,7 +37,7 @@ __all__ = ["Departure", "Lineage", "Register", "Registered", "is_kept"]
 
 LOG: Final = logging.getLogger("layer2.journal")
 _CLAIM_WAITS_SECONDS: Final = 5.0
-"""For a register that does not answer. The write continues, and a disk or a server can be silent for ever."""
+"""For a register that does not answer. The write continues, and a disk or a server may never answer."""
 _PAGE: Final = 1_000
 _PAYS_OR_RELEASES: Final = (Verb.FUND.value, Verb.RELEASE.value)
 
@@ -295,8 +294,7 @@ def _delete(connection: Connection, table: Table, swap_ids: Sequence[SwapId]) ->
 def _upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     if not rows:
         return
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(table)
+    statement = insertion(connection, table)
     keys = [column.name for column in table.primary_key]
     updated = {name: statement.excluded[name] for name in rows[0] if name not in keys}
     if not updated:

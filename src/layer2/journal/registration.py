@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
 from sqlalchemy import Connection, select
@@ -16,7 +18,6 @@ from layer2.journal.lineage import (
     departed,
     ended_of,
     lineage_of,
-    open_ids,
     owners_of,
     repair,
 )
@@ -24,6 +25,7 @@ from layer2.journal.opening import guard_of, open_database
 from layer2.journal.place import JournalPlace
 from layer2.journal.register import Register, Registered
 from layer2.journal.schema import sends, swaps
+from layer2.model.transactions import SwapId
 
 __all__ = ["check_register_exists", "compared_register", "renew_register", "restore_journal"]
 
@@ -42,8 +44,8 @@ async def compared_register(journal: Database, place: JournalPlace | None) -> Re
         JournalError: code ``register_missing`` or ``register_of_another``: the journal cannot be compared, so nothing
             may act on it; or one of the two cannot be read or written.
     """
-    await check_register_exists(journal, place)
     own, has_register = await journal.read(lineage_of)
+    _check_exists(journal, has_register, place)
     if place is None:
         return None
     register = await Register.open(place)
@@ -61,8 +63,12 @@ async def compared_register(journal: Database, place: JournalPlace | None) -> Re
         # Until then a process that acts on another copy could let an act leave.
         known = await register.lineage()
         is_old = known is not None and (known.branch != own.branch or known.epoch > own.epoch)
-        is_old = is_old or (known is not None and await _lacks_acts(journal, register))
-        is_short, is_same = (False, False) if known is None or is_old else await _is_short(journal, register)
+        is_short = is_same = False
+        if known is not None and not is_old:
+            open_swaps, departures = await journal.read(departed)
+            is_old = await _lacks_acts(register, open_swaps, departures)
+            if not is_old:
+                is_short, is_same = await _is_short(journal, register, open_swaps)
         if is_old or is_short:
             marked = await _repaired(journal, await register.read(), is_old=is_old)
             LOG.error("%s is an old copy: %d open swaps continue by the rules for old copies", journal.name, marked)
@@ -85,6 +91,10 @@ async def check_register_exists(journal: Database, place: JournalPlace | None) -
         JournalError: code ``register_missing``; or the journal cannot be read.
     """
     _, has_register = await journal.read(lineage_of)
+    _check_exists(journal, has_register, place)
+
+
+def _check_exists(journal: Database, has_register: bool, place: JournalPlace | None) -> None:
     if not has_register:
         return
     if place is None:
@@ -110,24 +120,14 @@ async def restore_journal(place: JournalPlace, register_place: JournalPlace) -> 
     """
     if not register_place.exists():
         raise _missing(f"there is no register {register_place}")
-    guard, journal = guard_of(place), await open_database(place)
-    try:
-        await guard.take()
-        await journal.take_over(guard.is_held)
-        register = await Register.open(register_place)
-        try:
-            await register.take_over()
-            found = await register.read()
-            if found is None:
-                raise _missing(f"{register.title} is empty")
-            await journal.read(_check_empty)
-            count = await _repaired(journal, found, is_old=True)
-            await register.replace(await journal.read(content_for_register))
-        finally:
-            await register.aclose()
-    finally:
-        await journal.aclose()
-        await guard.give_back()
+    async with _alone(place, register_place) as (journal, register):
+        await register.take_over()
+        found = await register.read()
+        if found is None:
+            raise _missing(f"{register.title} is empty")
+        await journal.read(_check_empty)
+        count = await _repaired(journal, found, is_old=True)
+        await register.replace(await journal.read(content_for_register))
     return count
 
 
@@ -144,42 +144,47 @@ async def renew_register(place: JournalPlace, register_place: JournalPlace) -> i
         JournalError: one of the two cannot be read or written.
         JournalBusy: a process acts on the journal.
     """
-    guard, journal = guard_of(place), await open_database(place)
-    try:
-        await guard.take()
-        await journal.take_over(guard.is_held)
-        register = await Register.open(register_place)
-        try:
-            if await register.lineage() is not None:
-                raise InvalidRequest(
-                    f"{register.title} is not empty", code="exists", remedy="name a register that does not exist"
-                )
-            count = await _repaired(journal, None, is_old=True)
-            await register.replace(await journal.read(content_for_register))
-        finally:
-            await register.aclose()
-    finally:
-        await journal.aclose()
-        await guard.give_back()
+    async with _alone(place, register_place) as (journal, register):
+        if await register.lineage() is not None:
+            raise InvalidRequest(
+                f"{register.title} is not empty", code="exists", remedy="name a register that does not exist"
+            )
+        count = await _repaired(journal, None, is_old=True)
+        await register.replace(await journal.read(content_for_register))
     return count
 
 
-async def _lacks_acts(journal: Database, register: Register) -> bool:
+@asynccontextmanager
+async def _alone(place: JournalPlace, register_place: JournalPlace) -> AsyncIterator[tuple[Database, Register]]:
+    """A journal and a register, while no other process acts on the journal."""
+    guard = guard_of(place)
+    try:
+        async with aclosing(await open_database(place)) as journal:
+            await guard.take()
+            await journal.take_over(guard.is_held)
+            async with aclosing(await Register.open(register_place)) as register:
+                yield journal, register
+    finally:
+        await guard.give_back()
+
+
+async def _lacks_acts(
+    register: Register, open_swaps: frozenset[SwapId], departures: frozenset[tuple[SwapId, int]]
+) -> bool:
     """Whether an act that left for an open swap is not in the journal, although its epoch is current.
 
     A backup was put in place beside the write-ahead log of the file that it replaced: SQLite adds that log to it, with
     the newest epoch, and without what was written between the two.
     """
-    left, (found, known) = await register.left(), await journal.read(departed)
-    return any(each not in known for each in left if each[0] in found)
+    return any(each not in departures for each in await register.left() if each[0] in open_swaps)
 
 
-async def _is_short(journal: Database, register: Register) -> tuple[bool, bool]:
+async def _is_short(journal: Database, register: Register, open_swaps: frozenset[SwapId]) -> tuple[bool, bool]:
     """Whether the journal lacks an agreed swap, and whether both have the same open swaps."""
-    wanted, found = await register.open_ids(), await journal.read(open_ids)
-    unknown = wanted - found
+    wanted = await register.open_ids()
+    unknown = wanted - open_swaps
     ended = await journal.read(lambda connection: ended_of(connection, tuple(unknown))) if unknown else frozenset()
-    return bool(unknown - ended), wanted == found
+    return bool(unknown - ended), wanted == open_swaps
 
 
 async def _repaired(journal: Database, found: Registered | None, *, is_old: bool) -> int:

@@ -11,11 +11,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 from layer2.errors import IdempotencyConflict
 from layer2.journal.schema import swaps
 from layer2.ports.journal import Intent, JournalOwner, SendRecord, SwapRecord
+from layer2.ports.nonces import NonceUse
 
 __all__ = [
     "SWAPS",
     "first_swap",
     "insert_or_keep",
+    "insertion",
     "intent_of",
     "row_of",
     "swap_that_holds",
@@ -25,7 +27,7 @@ SWAPS: Final = select(*(swaps.c[each.name] for each in fields(SwapRecord)))
 """All swaps; ``SwapRecord`` has a field for each column but the number."""
 
 
-def row_of(record: SwapRecord | Intent | SendRecord | JournalOwner) -> dict[str, object]:
+def row_of(record: SwapRecord | Intent | SendRecord | JournalOwner | NonceUse) -> dict[str, object]:
     """The fields of a record, which are the columns of its table."""
     return {each.name: getattr(record, each.name) for each in fields(record)}
 
@@ -40,9 +42,12 @@ def insert_or_keep(connection: Connection, table: Table) -> postgresql.Insert | 
 
     Where that row was committed after the transaction began, PostgreSQL refuses the transaction, which is repeated.
     """
-    if connection.dialect.name == "postgresql":
-        return postgresql.insert(table).on_conflict_do_nothing()
-    return sqlite.insert(table).on_conflict_do_nothing()
+    return insertion(connection, table).on_conflict_do_nothing()
+
+
+def insertion(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
+    """An insertion that can state what happens to a row that exists."""
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
 
 
 def first_swap(connection: Connection, query: Executable) -> SwapRecord | None:

@@ -117,7 +117,7 @@ class SqlJournal:
                     return
                 self._register = await compared_register(self._database, self._register_place)
             except Layer2Error:
-                # The next call takes it anew.
+                # The next call takes it again.
                 await self._guard.give_back()
                 raise
             self._is_compared = True

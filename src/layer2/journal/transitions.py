@@ -277,12 +277,7 @@ def record_deliveries(connection: Connection, delivered: Sequence[Delivered]) ->
         has lost its nonce, the error.
     """
     table = NonceTable(connection, [claim for each in delivered for claim in each.nonces])
-    refusals: list[Exception | None] = []
-    for each in delivered:
-        refusals.append(refusal := table.refusal(each.nonces))
-        if refusal is None:
-            table.take(each.nonces)
-    table.write()
+    refusals = table.take_each([each.nonces for each in delivered])
     made = [each for each, refusal in zip(delivered, refusals, strict=True) if refusal is None]
     _write_deliveries(connection, made)
     left = _leaving(connection, [each for each in made if each.delivery is Delivery.LEAVING])

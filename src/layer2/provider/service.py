@@ -12,6 +12,7 @@ import hmac
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from typing import Final
 
 import structlog
 
@@ -42,6 +43,7 @@ from layer2.terms.transfers import Actor
 
 __all__ = ["AccessRefused", "SwapProvider"]
 
+LOG: Final = structlog.get_logger("layer2.provider")
 _LONGEST_ACCEPTANCE_SECONDS = 15.0
 """A taker gets an answer by then. It is more than the limit of the nodes' checks, which name what was late."""
 # The outlook calls the provider YOU. The taker reads the status.
@@ -175,7 +177,7 @@ class SwapProvider:
             # It may have expired meanwhile.
             quote = self._quotes.find(request.quote_id)
             record = await self._acceptance.accept(quote, request)
-        structlog.get_logger("layer2.provider").info(
+        LOG.info(
             "swap_agreed",
             swap_id=request.swap_id,
             source=quote.source.protocol.value,
@@ -228,9 +230,7 @@ class SwapProvider:
                 for delivery in (Delivery.LEAVING, Delivery.TAKEN):
                     await self.journal.record_delivery(record.swap_id, newest.number, delivery)
             except JournalError as error:
-                structlog.get_logger("layer2.provider").warning(
-                    "release_waits", swap_id=record.swap_id, reason=error.message
-                )
+                LOG.warning("release_waits", swap_id=record.swap_id, reason=error.message)
                 return None
         act: Json = newest.act["act"]
         return act

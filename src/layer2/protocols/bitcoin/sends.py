@@ -172,7 +172,7 @@ class Sends:
                     continue
                 except BaseException:
                     if key is None:
-                        # The record may have been written all the same, and would hold the coins for ever.
+                        # The record may have been written all the same, and would hold the coins permanently.
                         self._unsent.add(made.tx_id)
                     raise
                 return send, made if is_new else None

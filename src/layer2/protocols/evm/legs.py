@@ -370,13 +370,11 @@ class EvmLegs(HtlcLayer):
             (signed,) = await self._parts.account.sign([message], price)
             try:
                 await self._parts.account.take_nonce(signed, is_journaled=False)
-            except NonceTaken:
-                self._parts.account.give_back([signed])
-            except BaseException:
-                self._parts.account.give_back([signed])
-                raise
-            else:
                 return signed
+            except BaseException as error:
+                self._parts.account.give_back([signed])
+                if not isinstance(error, NonceTaken):
+                    raise
 
     async def _unblock(self, signed: SignedTransaction) -> None:
         """Raise the prices of earlier transactions that block an act, as far as possible."""

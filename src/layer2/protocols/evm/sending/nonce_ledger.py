@@ -47,7 +47,7 @@ class NonceLedger:
     def reserve(self, nonce: int) -> None:
         """Record that another worker has journaled a transaction with this nonce and not sent it."""
         self.nonces.occupy(nonce)
-        if not self.nonces.is_used(nonce):
+        if nonce >= self.nonces.used:
             self.nonces.lack(nonce)
 
     def vacate(self, nonce: int) -> None:

@@ -72,10 +72,6 @@ class NonceAllocator:
         """The node's count: lower nonces are used."""
         return self._used
 
-    def is_used(self, nonce: int) -> bool:
-        """Whether the node has counted the nonce."""
-        return nonce < self._used
-
     def vacate(self, nonce: int) -> None:
         """Record that the transaction of another worker, which had this nonce, will not be sent."""
         self._gaps.discard(nonce)

@@ -161,14 +161,13 @@ class Submissions:
                 return signed, await self._history.add(
                     signed, key=submission.idempotency_key, request=submission.digest, claim=claim
                 )
-            except NonceTaken as error:
+            except BaseException as error:
                 self._account.give_back([signed])
+                if not isinstance(error, NonceTaken):
+                    raise
                 if is_given:
                     raise nonce_used(signed) from error
                 submission.tx_id = None
-            except BaseException:
-                self._account.give_back([signed])
-                raise
 
     async def _signed(self, submission: Submission) -> SignedTransaction:
         """Sign the request, or decode it if it is already signed."""
