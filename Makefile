@@ -79,7 +79,7 @@ pins: $(DEV)/.ready ## renew the pinned requirements
 	$(DEV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--only-binary :all: --extra provider --extra simnet pyproject.toml requirements/install.in -o requirements/demo.txt
 	$(DEV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-		--only-binary :all: --extra provider --extra simnet --extra postgres --constraint requirements/demo.txt \
+		--only-binary :all: --extra provider --extra simnet --extra postgres --extra temporal --constraint requirements/demo.txt \
 		pyproject.toml requirements/dev.in -o requirements/dev.txt
 	$(DEV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--only-binary :all: --constraint requirements/demo.txt pyproject.toml requirements/fuzz.in -o requirements/fuzz.txt

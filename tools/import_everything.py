@@ -7,8 +7,15 @@ import pkgutil
 
 import layer2
 
-_NOT_IMPORTED = ("layer2.__main__", "layer2.testing.fixtures", "layer2.journal.migrations")
-"""Not imported: a program, a pytest plugin, and scripts that alembic runs."""
+_NOT_IMPORTED = (
+    "layer2.__main__",
+    "layer2.testing.fixtures",
+    "layer2.journal.migrations",
+    "layer2.workers.",
+    "layer2.provider.worker",
+    "layer2.provider.workflows",
+)
+"""Not imported: a program, a pytest plugin, scripts that alembic runs, and what needs the extra ``temporal``."""
 
 for module in pkgutil.walk_packages(layer2.__path__, "layer2."):
     if not module.name.startswith(_NOT_IMPORTED) and not module.name.endswith(".__main__"):

@@ -285,3 +285,12 @@ def test_a_register_that_is_lost_is_made_again_only_with_yes(home: Path) -> None
     assert layer2_here("journal", "renew-register", "--json", cwd=home).status == 4
     made_again = layer2_here("journal", "renew-register", "--yes", "--json", cwd=home)
     assert made_again.envelope["data"]["open_swaps"] == 1
+
+
+def test_a_register_is_released_only_with_yes(home: Path) -> None:
+    registered(home, agreed())
+    refused = layer2_here("journal", "release-register", "--json", cwd=home)
+    assert (refused.status, refused.envelope["data"]["released"]) == (4, False)
+    assert "layer2 journal release-register --yes" in refused.err
+    released = layer2_here("journal", "release-register", "--yes", "--json", cwd=home)
+    assert released.envelope["data"]["released"] is True

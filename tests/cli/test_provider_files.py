@@ -72,3 +72,10 @@ def test_list_takes_a_state_and_a_limit(home: Path) -> None:
     assert (none.status, "no transfers in" in none.out, "match" in none.out) == (0, True, True)
     for words in (("--limit", "0"), ("--limit", "many"), ("--state", "gone")):
         assert layer2_here("list", *words, "--json", cwd=home).status == 3
+
+
+def test_a_worker_needs_a_journal_on_a_server(home: Path, file: str, tmp_path: Path) -> None:
+    journal = {"LAYER2_JOURNAL__PATH": str(tmp_path / "journal.db")}
+    ran = layer2_here("worker", "-c", file, cwd=home, **journal)
+    assert ran.status != 0
+    assert "workers cannot share a journal in a SQLite file" in ran.err

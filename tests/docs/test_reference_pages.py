@@ -201,11 +201,11 @@ def test_every_dependency_is_justified() -> None:
     assert listed("Always") == {name_of(each) for each in needed}
 
 
-@pytest.mark.parametrize("extra", ["provider", "bitcoin", "postgres", "simnet", "devnet"])
+@pytest.mark.parametrize("extra", ["provider", "bitcoin", "postgres", "temporal", "simnet", "devnet"])
 def test_every_extra_is_justified(extra: str) -> None:
     extras = project()["optional-dependencies"]
     assert isinstance(extras, dict)
-    assert set(extras) == {"provider", "bitcoin", "postgres", "simnet", "devnet"}
+    assert set(extras) == {"provider", "bitcoin", "postgres", "temporal", "simnet", "devnet"}
     assert listed(f"Extra `{extra}`") == {name_of(each) for each in extras[extra]}
 
 

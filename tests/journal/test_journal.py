@@ -271,19 +271,74 @@ async def test_a_hash_that_was_paid_by_a_swap_that_has_ended_is_never_funded_aga
 
 @pytest.mark.parametrize("seen", [Delivery.TAKEN, Delivery.UNKNOWN, Delivery.REJECTED])
 async def test_what_a_node_may_have_seen_it_may_have_seen_for_ever(journal: SqlJournal, seen: Delivery) -> None:
+    record = await advance(journal, await journal.create(a_record()), to_fund(1), to_collect(2))
+    assert await journal.begin_delivery(record, to_fund(1), "one") is Delivery.LEAVING
+    assert await journal.record_delivery(record, 1, Delivery.UNSENT) is Delivery.UNSENT
+    assert await journal.begin_delivery(record, await first_intent(journal), "two") is Delivery.LEAVING
+    assert await journal.record_delivery(record, 1, seen) is seen
+    assert await journal.record_delivery(record, 1, Delivery.UNSENT) is seen
+    assert await journal.begin_delivery(record, await first_intent(journal), "two") is seen
+    assert await journal.intents(record.swap_id) == (replace(to_fund(1), delivery=seen), to_collect(2))
+
+
+async def first_intent(journal: SqlJournal) -> Intent:
+    return (await journal.intents(a_record().swap_id))[0]
+
+
+async def test_of_tasks_that_begin_to_send_an_intent_one_succeeds(journal: SqlJournal) -> None:
+    record = await advance(journal, await journal.create(a_record()), to_fund())
+    results = await asyncio.gather(
+        *(journal.begin_delivery(record, to_fund(), each) for each in ("one", "two", "three")), return_exceptions=True
+    )
+    assert [each for each in results if isinstance(each, Delivery)] == [Delivery.LEAVING]
+    assert [type(each) for each in results if not isinstance(each, Delivery)] == [StaleSwap] * 2
+
+
+async def test_nothing_is_sent_that_was_decided_from_a_version_that_is_gone(journal: SqlJournal) -> None:
+    old = await advance(journal, await journal.create(a_record()), to_fund())
+    await advance(journal, old)
+    with pytest.raises(StaleSwap):
+        await journal.begin_delivery(old, to_fund(), "one")
+    assert await first_intent(journal) == to_fund()
+
+
+async def test_an_attempt_counts_as_sent_once_another_task_has_advanced_the_swap(journal: SqlJournal) -> None:
+    old = await advance(journal, await journal.create(a_record()), to_fund())
+    await journal.begin_delivery(old, to_fund(), "one")
+    await advance(journal, old)
+    assert await journal.record_delivery(old, 1, Delivery.UNSENT) is Delivery.UNKNOWN
+
+
+async def test_an_attempt_that_another_one_follows_counts_as_sent(journal: SqlJournal) -> None:
+    record = await advance(journal, await journal.create(a_record()), to_fund())
+    await journal.begin_delivery(record, to_fund(), "one")
+    assert await journal.begin_delivery(record, await first_intent(journal), "two") is Delivery.UNKNOWN
+    assert await journal.record_delivery(record, 1, Delivery.UNSENT) is Delivery.UNKNOWN
+    assert await journal.record_delivery(record, 1, Delivery.TAKEN) is Delivery.TAKEN
+
+
+async def test_an_attempt_that_has_not_begun_says_nothing_of_the_one_that_has(journal: SqlJournal) -> None:
+    record = await advance(journal, await journal.create(a_record()), to_fund())
+    assert await journal.record_delivery(record, 1, Delivery.UNSENT, attempt="one") is Delivery.INTENDED
+    await journal.begin_delivery(record, to_fund(), "two")
+    assert await journal.record_delivery(record, 1, Delivery.UNSENT, attempt="one") is Delivery.LEAVING
+    assert await journal.record_delivery(record, 1, Delivery.UNSENT, attempt="two") is Delivery.UNSENT
+
+
+async def test_the_beginning_of_an_attempt_can_be_repeated(journal: SqlJournal) -> None:
+    record = await advance(journal, await journal.create(a_record()), to_fund())
+    for _ in range(2):
+        assert await journal.begin_delivery(record, to_fund(), "one") is Delivery.LEAVING
+    with pytest.raises(StaleSwap):
+        await journal.begin_delivery(record, to_fund(), "two")
+
+
+async def test_the_delivery_of_an_intent_that_does_not_exist_is_not_written(journal: SqlJournal) -> None:
     record = await journal.create(a_record())
-    await advance(journal, record, to_fund(1), to_collect(2))
-
-    async def delivery() -> Delivery:
-        return (await journal.intents(record.swap_id))[0].delivery
-
-    for change in (Delivery.LEAVING, Delivery.UNSENT, Delivery.LEAVING, seen):
-        await journal.record_delivery(record.swap_id, 1, change)
-        assert await delivery() is change
-    for change in (Delivery.UNSENT, Delivery.INTENDED, Delivery.LEAVING):
-        await journal.record_delivery(record.swap_id, 1, change)
-        assert await delivery() is seen
-    assert (await journal.intents(record.swap_id))[1] == to_collect(2)
+    with pytest.raises(StaleSwap):
+        await journal.begin_delivery(record, to_fund(), "one")
+    with pytest.raises(JournalError):
+        await journal.record_delivery(record, 1, Delivery.TAKEN)
 
 
 async def test_writes_that_share_a_transaction_succeed_and_fail_each_for_itself(journal: SqlJournal) -> None:

@@ -114,8 +114,9 @@ async def test_an_intent_that_lost_its_nonce_is_not_marked_as_leaving(journal: S
     prepared = use(0, is_out=False)
     record = await an_intent(journal, prepared)
     await other.claim_nonces([NonceClaim(use(0, "two"), instead_of=prepared)])
+    [intent] = await journal.intents(record.swap_id)
     with pytest.raises(NonceTaken):
-        await journal.record_delivery(record.swap_id, 1, Delivery.LEAVING, nonces=[NonceClaim(use(0), takes_over=True)])
+        await journal.begin_delivery(record, intent, "one", nonces=[NonceClaim(use(0), takes_over=True)])
     assert [intent.delivery for intent in await journal.intents(record.swap_id)] == [Delivery.INTENDED]
     assert await rows(journal) == [use(0, "two")]
 
@@ -125,7 +126,8 @@ async def test_an_intent_that_may_have_been_sent_keeps_its_nonce(journal: SqlJou
     record = await an_intent(journal, prepared)
     # Any worker may perform the swap's act.
     leaving = NonceClaim(use(0, "two", prepared.tx_id), takes_over=True)
-    await other.record_delivery(record.swap_id, 1, Delivery.LEAVING, nonces=[leaving])
+    [intent] = await other.intents(record.swap_id)
+    await other.begin_delivery(record, intent, "one", nonces=[leaving])
     with pytest.raises(NonceTaken):
         await journal.claim_nonces([NonceClaim(use(0, "three"), instead_of=prepared)])
     assert await rows(journal) == [leaving.use]

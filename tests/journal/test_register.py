@@ -20,13 +20,14 @@ from layer2.errors import FundsRulesError, IdempotencyConflict, InvalidRequest, 
 from layer2.journal.copying import back_up
 from layer2.journal.lineage import lineage_of
 from layer2.journal.place import JournalPlace
-from layer2.journal.registration import renew_register, restore_journal
+from layer2.journal.registration import release_register, renew_register, restore_journal
 from layer2.journal.sql_journal import SqlJournal
 from layer2.journal.transitions import next_epoch
 from layer2.ports.journal import Delivery, JournalOwner, Role, SendRecord, SwapRecord
 from postgres_server import Server
 
 _NUMBERS = count(1)
+ATTEMPT = "a" * 32
 TERMS = {"terms": {"collect_by": 5}}
 
 
@@ -57,8 +58,14 @@ async def fund(journal: SqlJournal, record: SwapRecord, number: int = 1) -> Swap
     record = await journal.advance(
         record, state={"state": "funding"}, is_final=False, event="funding", now=20, intents=[to_fund(number)]
     )
-    await journal.record_delivery(record.swap_id, number, Delivery.LEAVING)
+    await leave(journal, record, number)
     return record
+
+
+async def leave(journal: SqlJournal, record: SwapRecord, number: int = 1, attempt: str = ATTEMPT) -> Delivery:
+    """An attempt to send an intent that begins."""
+    (intent,) = (each for each in await journal.intents(record.swap_id) if each.number == number)
+    return await journal.begin_delivery(record, intent, attempt)
 
 
 async def loaded(journal: SqlJournal, record: SwapRecord) -> SwapRecord:
@@ -127,7 +134,7 @@ async def test_a_copy_that_has_the_intent_but_not_its_departure_is_old(
         record = await advance(journal, await journal.create(agreed()), to_fund())
     put_back = await copies()
     async with acting(place, register) as journal:
-        await journal.record_delivery(record.swap_id, 1, Delivery.LEAVING)
+        await leave(journal, record)
     await put_back()
     async with acting(place, register) as journal:
         assert (await loaded(journal, record)).from_old_copy
@@ -152,9 +159,9 @@ async def test_what_left_is_in_the_journal_again_and_counts_as_possibly_sent(
         agreed_only = await journal.create(agreed(2, payment_hash=b"\x08" * 32))
     put_back = await copies()
     async with acting(place, register) as journal:
-        await journal.record_delivery(intended.swap_id, 1, Delivery.LEAVING)
+        await leave(journal, intended)
         claiming = await advance(journal, await fund(journal, agreed_only), to_collect(2), to_collect(3))
-        await journal.record_delivery(claiming.swap_id, 2, Delivery.LEAVING)
+        await leave(journal, claiming, 2)
     await put_back()
     async with acting(place, register) as journal:
         left = Delivery.LEAVING
@@ -195,7 +202,7 @@ async def test_a_crash_between_the_two_commits_is_not_an_old_copy(
 
         monkeypatch.setattr(journal._register, "depart", crashed)
         with pytest.raises(JournalError, match="ends here"):
-            await journal.record_delivery(record.swap_id, 1, Delivery.LEAVING)
+            await leave(journal, record)
     for _ in range(2):
         async with acting(place, register) as journal:
             assert not (await loaded(journal, record)).from_old_copy
@@ -271,7 +278,7 @@ async def test_a_running_process_writes_nothing_after_its_server_continues_with_
         record = await fund(journal, record)
         server.fail_over(url, copy)
         with pytest.raises(JournalError) as refused:
-            await journal.record_delivery(record.swap_id, 1, Delivery.LEAVING)
+            await journal.begin_delivery(record, to_fund(), "b" * 32)
         assert refused.value.code == "old_copy"
         async with asyncio.timeout(10):
             assert (await journal.replaced()).code == "old_copy"
@@ -369,21 +376,41 @@ async def test_no_funding_leaves_while_the_register_cannot_be_written_and_every_
         claiming = await advance(journal, await journal.create(agreed(2, payment_hash=b"\x08" * 32)), to_collect())
         with full_disk(monkeypatch, journal):
             with pytest.raises(JournalError, match="disk is full"):
-                await journal.record_delivery(funding.swap_id, 1, Delivery.LEAVING)
-            await journal.record_delivery(claiming.swap_id, 1, Delivery.LEAVING)
+                await leave(journal, funding)
+            await leave(journal, claiming)
             with pytest.raises(JournalError, match="disk is full"):
                 await journal.create(agreed(3))
             with pytest.raises(JournalError, match="disk is full"):
                 await journal.add_send(SendRecord("BOB", "rent", "digest", "0xaa", {"raw": "00"}))
             # No party has its terms.
             assert await journal.load(agreed(3).swap_id) is None
-        await journal.record_delivery(funding.swap_id, 1, Delivery.LEAVING)
+        await leave(journal, funding)
         assert journal._register is not None
         found = await journal._register.read()
         assert found is not None
         # The claim that left meanwhile is counted, too.
         assert found.lineage == (await journal._database.read(lineage_of))[0]
         assert [each.idempotency_key for each in found.sends] == ["rent"]
+
+
+@pytest.mark.parametrize("is_new", [False, True], ids=["the same attempt again", "another attempt"])
+async def test_a_funding_leaves_only_once_the_register_has_it_although_the_journal_had_it_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_new: bool
+) -> None:
+    async with acting(str(tmp_path / "journal.db"), str(tmp_path / "register.db")) as journal:
+        record = await advance(journal, await journal.create(agreed()), to_fund())
+        assert journal._register is not None
+        with full_disk(monkeypatch, journal):
+            for _ in range(2):
+                with pytest.raises(JournalError, match="disk is full"):
+                    await journal.begin_delivery(record, to_fund(), ATTEMPT)
+        delivery = await (
+            leave(journal, record, 1, "b" * 32) if is_new else journal.begin_delivery(record, to_fund(), ATTEMPT)
+        )
+        found = await journal._register.read()
+        assert found is not None
+        assert found.lineage == (await journal._database.read(lineage_of))[0]
+        assert found.intents == [(record.swap_id, replace(to_fund(), delivery=delivery))]
 
 
 async def test_swaps_that_end_leave_the_register_unless_something_later_depends_on_them(
@@ -462,6 +489,40 @@ async def test_a_new_register_for_one_that_was_lost_marks_every_open_swap(tmp_pa
     assert await renew_register(JournalPlace.of(place), JournalPlace.of(new)) == 1
     async with acting(place, new) as journal:
         assert (await loaded(journal, record)).from_old_copy
+
+
+async def test_a_journal_whose_register_was_released_is_used_without_it_and_gets_it_again(
+    place: str, register: str
+) -> None:
+    async with acting(place, register) as journal:
+        record = await advance(journal, await journal.create(agreed()), to_fund())
+        with pytest.raises(JournalBusy):
+            await release_register(JournalPlace.of(place), JournalPlace.of(register))
+    await release_register(JournalPlace.of(place), JournalPlace.of(register))
+    alone = await SqlJournal.open(place)
+    await alone.act()
+    await leave(alone, record)
+    await alone.aclose()
+    async with acting(place, register) as journal:
+        assert not (await loaded(journal, record)).from_old_copy
+        assert journal._register is not None
+        found = await journal._register.read()
+        assert found is not None
+        assert found.intents == [(record.swap_id, replace(to_fund(), delivery=Delivery.LEAVING))]
+
+
+async def test_an_old_copy_is_found_before_its_register_is_released(place: str, register: str, copies: Copies) -> None:
+    async with acting(place, register) as journal:
+        record = await journal.create(agreed())
+    put_back = await copies()
+    async with acting(place, register) as journal:
+        await fund(journal, record)
+    await put_back()
+    await release_register(JournalPlace.of(place), JournalPlace.of(register))
+    alone = await SqlJournal.open(place)
+    await alone.act()
+    assert (await loaded(alone, record)).from_old_copy
+    await alone.aclose()
 
 
 async def test_a_repair_that_was_interrupted_is_made_again(

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Connection
 
 from journal.test_journal import a_record, abandon, advance, to_collect, to_fund
-from journal.test_register import TERMS, acting, agreed, full_disk, fund, loaded
+from journal.test_register import TERMS, acting, agreed, full_disk, fund, leave, loaded
 from layer2.errors import IdempotencyConflict, JournalBusy, JournalError
 from layer2.journal import register as registers
 from layer2.journal.copying import back_up
@@ -187,7 +187,7 @@ async def test_a_claim_leaves_although_the_register_does_not_answer(
         monkeypatch.setattr(database, "_made", made)
         try:
             async with asyncio.timeout(5):
-                await journal.record_delivery(record.swap_id, 1, Delivery.LEAVING)
+                await leave(journal, record)
         finally:
             answers.set()
     async with acting(place, register) as journal:
@@ -227,9 +227,9 @@ async def test_a_backup_beside_the_log_of_the_file_that_it_replaces_is_an_old_co
         ]
         await journal._database.read(checkpoint)
         shutil.copy(place, tmp_path / "backup.db")
-        await journal.record_delivery(records[0].swap_id, 1, Delivery.LEAVING)
+        await leave(journal, records[0])
         await journal._database.read(checkpoint)
-        await journal.record_delivery(records[-1].swap_id, 1, Delivery.LEAVING)
+        await leave(journal, records[-1])
         crashed = tmp_path / "crashed"
         crashed.mkdir()
         for file in files:

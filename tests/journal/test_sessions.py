@@ -144,11 +144,11 @@ async def test_a_process_that_was_stopped_between_guard_and_fence_does_not_exclu
     old, new = await SqlJournal.open(url), await SqlJournal.open(url)
     record, take_over = await old.create(a_record()), old._database.take_over
 
-    async def stopped(is_held: Callable[[Connection], bool]) -> None:
+    async def stopped(is_held: Callable[[Connection], bool], *, shared: bool) -> None:
         # As idle_session_timeout does while the process is stopped.
         server.terminate_connections()
         await new.act()
-        await take_over(is_held)
+        await take_over(is_held, shared=shared)
 
     monkeypatch.setattr(old._database, "take_over", stopped)
     with pytest.raises(JournalBusy, match="lost the lock"):

@@ -185,6 +185,8 @@ class ProviderProcess:
     url: str = ""
     """It stays the same after a restart."""
     identity_key: str = ""
+    options: tuple[str, ...] = ()
+    """More arguments of its command line."""
     _process: Forked | None = None
     _misbehaviour: str | None = None
 
@@ -212,6 +214,7 @@ class ProviderProcess:
             str(ready),
             "--with-parent",
             PARENT,
+            *self.options,
         ]
         with (self.directory / "log").open("ab") as log:
             self._process = fork(module, arguments, output=log)

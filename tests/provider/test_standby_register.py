@@ -10,7 +10,7 @@ import structlog
 
 from layer2.errors import JournalError
 from layer2.journal.sql_journal import SqlJournal
-from layer2.provider import process
+from layer2.provider.lifetime import is_active
 
 
 async def test_a_standby_without_the_register_ends_at_once_and_not_when_it_should_take_over(tmp_path: Path) -> None:
@@ -20,7 +20,7 @@ async def test_a_standby_without_the_register_ends_at_once_and_not_when_it_shoul
     try:
         with pytest.raises(JournalError) as refused:
             async with asyncio.timeout(5):
-                await process._is_active(standby, asyncio.Event(), structlog.get_logger())
+                await is_active(standby, asyncio.Event(), structlog.get_logger())
         assert refused.value.code == "register_missing"
     finally:
         await standby.aclose()

@@ -9,11 +9,19 @@ from typing import Any
 from layer2.errors import FundsRulesError, JournalError, StaleSwap
 from layer2.legs.views import Verb
 from layer2.model.transactions import SwapId
-from layer2.ports.journal import Delivery, Intent, JournalOwner, Json, OpenRow, Role, SwapRecord
+from layer2.ports.journal import (
+    Delivery,
+    Intent,
+    JournalOwner,
+    Json,
+    OpenRow,
+    Role,
+    SwapRecord,
+    begun_delivery,
+    ended_delivery,
+)
 from layer2.ports.nonces import NonceClaim
 from swap_engine.faults import Fault, breathe
-
-SEEN = (Delivery.TAKEN, Delivery.UNKNOWN, Delivery.REJECTED)
 
 
 class MemoryJournal:
@@ -25,6 +33,14 @@ class MemoryJournal:
         self.fault: Fault = breathe
         self._intents: dict[SwapId, list[Intent]] = {}
         self._events: dict[SwapId, list[dict[str, Any]]] = {}
+        self._attempts: dict[tuple[SwapId, int], str] = {}
+
+    def of_another_process(self) -> MemoryJournal:
+        """The same journal as another process has it, with faults of its own."""
+        other = MemoryJournal()
+        other.records, other.proofs, other._intents = self.records, self.proofs, self._intents
+        other._events, other._attempts = self._events, self._attempts
+        return other
 
     async def create(self, record: SwapRecord) -> SwapRecord:
         self.records[record.swap_id] = replace(record, version=1)
@@ -37,6 +53,9 @@ class MemoryJournal:
     async def find(self, role: Role, idempotency_key: str) -> SwapRecord | None:
         raise AssertionError("the engine never looks for keys")
 
+    async def open_versions(self, role: Role) -> Mapping[SwapId, int]:
+        return {one.swap_id: one.version for one in self.records.values() if one.role is role and not one.is_final}
+
     async def released_under(self, payment_hashes: Collection[bytes]) -> Sequence[SwapRecord]:
         raise AssertionError("the engine never looks for hashes")
 
@@ -46,7 +65,7 @@ class MemoryJournal:
     async def release_owners(self) -> bool:
         raise AssertionError("the engine never releases owners")
 
-    async def act(self) -> None:
+    async def act(self, *, shared: bool = False) -> None:
         raise AssertionError("the engine never takes the lock")
 
     async def add_owners(self, owners: Sequence[JournalOwner]) -> None:
@@ -116,17 +135,38 @@ class MemoryJournal:
             if not other.is_final and any(one.verb == Verb.FUND.value for one in self._intents[other.swap_id]):
                 raise FundsRulesError("another open transfer has funded the same payment hash")
 
-    async def record_delivery(
-        self, swap_id: SwapId, number: int, delivery: Delivery, *, nonces: Sequence[NonceClaim] = ()
-    ) -> None:
+    async def begin_delivery(
+        self, record: SwapRecord, intent: Intent, attempt: str, *, nonces: Sequence[NonceClaim] = ()
+    ) -> Delivery:
+        delivery = begun_delivery(intent.delivery)
         await self.fault("before", f"delivery {delivery.value}")
-        self._intents[swap_id] = [
-            replace(one, delivery=delivery)
-            if one.number == number and not (one.delivery in SEEN and delivery not in SEEN)
-            else one
-            for one in self._intents[swap_id]
-        ]
+        (current,) = (one for one in self._intents[record.swap_id] if one.number == intent.number)
+        key = record.swap_id, intent.number
+        is_begun = (current.delivery, self._attempts.get(key)) == (delivery, attempt)
+        is_current = self.records[record.swap_id].version == record.version
+        if not is_current or (current.delivery is not intent.delivery and not is_begun):
+            raise StaleSwap("another task acts for the swap")
+        self._attempts[key] = attempt
+        self._deliver(*key, delivery)
         await self.fault("after", f"delivery {delivery.value}")
+        return delivery
+
+    async def record_delivery(
+        self, record: SwapRecord, number: int, delivery: Delivery, *, attempt: str | None = None
+    ) -> Delivery:
+        await self.fault("before", f"delivery {delivery.value}")
+        (current,) = (one for one in self._intents[record.swap_id] if one.number == number)
+        is_current = self.records[record.swap_id].version == record.version
+        has_begun = attempt in (None, self._attempts.get((record.swap_id, number)))
+        ended = ended_delivery(current.delivery, delivery, has_begun=has_begun, is_current=is_current)
+        self._deliver(record.swap_id, number, ended)
+        await self.fault("after", f"delivery {delivery.value}")
+        return ended
+
+    def _deliver(self, swap_id: SwapId, number: int, delivery: Delivery) -> None:
+        self._intents[swap_id] = [
+            replace(one, delivery=delivery) if one.number == number else one for one in self._intents[swap_id]
+        ]
 
     async def intents(self, swap_id: SwapId) -> Sequence[Intent]:
         return list(self._intents[swap_id])

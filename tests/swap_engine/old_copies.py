@@ -54,4 +54,6 @@ class Copies:
             version = journal.records[swap_id].version + 1
             journal.records[swap_id] = replace(record, version=version, from_old_copy=True)
             journal._intents[swap_id] = list(copy.intents[swap_id])
+        # A copy knows no later attempts.
+        journal._attempts.clear()
         await self._party.restart()

@@ -64,7 +64,7 @@ def test_an_act_does_not_leave_while_it_cannot_be_journaled_as_leaving() -> None
         scene.taker.journal.fault = scene.taker.source.fault = fault
         await scene.taker.runner.resume()
         await asyncio.sleep(20)
-        assert await deliveries(scene.taker) == [("fund", Delivery.UNSENT)]
+        assert await deliveries(scene.taker) == [("fund", Delivery.INTENDED)]
         assert scene.chain.pool == []
         assert scene.chain.blocks == []
         scene.taker.journal.fault = scene.taker.source.fault = breathe

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from layer2.errors import NonceTaken
-from layer2.model.transactions import SwapId
 from layer2.ports.journal import Delivery, Intent, SwapRecord
+from layer2.ports.nonces import NonceClaim
 from swap_engine.test_acts import deliveries
 from swap_engine.two_parties import Scene
 from swap_engine.virtual_time import run
@@ -42,18 +42,17 @@ def test_an_act_that_lost_its_nonce_after_it_was_journaled_is_not_sent_and_count
     async def story() -> None:
         scene = await Scene.to_lightning()
         taker = scene.taker
-        record_delivery = taker.journal.record_delivery
 
-        async def taken(swap_id: SwapId, number: int, delivery: Delivery, *, nonces: Sequence[Any] = ()) -> None:
-            if delivery is Delivery.LEAVING:
-                raise NonceTaken("another transaction has the nonce")
-            await record_delivery(swap_id, number, delivery, nonces=nonces)
+        async def taken(
+            record: SwapRecord, intent: Intent, attempt: str, *, nonces: Sequence[NonceClaim] = ()
+        ) -> Delivery:
+            raise NonceTaken("another transaction has the nonce")
 
         async def fault(when: str, what: str) -> None:
             await asyncio.sleep(0)
             assert what != "perform", "the act must not be sent"
 
-        taker.journal.record_delivery = taken  # type: ignore[method-assign]  # the injected fault
+        taker.journal.begin_delivery = taken  # type: ignore[method-assign]  # the injected fault
         taker.source.fault = fault
         await taker.runner.resume()
         await asyncio.sleep(0.3)

@@ -177,7 +177,7 @@ def test_a_listener_that_fails_stops_nothing(caplog: pytest.LogCaptureFixture) -
         def listener(record: object) -> None:
             raise RuntimeError("a listener's own fault")
 
-        scene.taker.runner._on_change = listener
+        scene.taker.runner._watchers._on_change = listener
         await scene.play()
         assert scene.taker.state == "completed"
         await scene.close()

@@ -66,7 +66,12 @@ def register_place(config: LayerSettings) -> JournalPlace | None:
 
 
 async def open_journal(
-    config: LayerSettings, closing: AsyncExitStack, *, seed_fingerprint: str | None = None, act: bool = False
+    config: LayerSettings,
+    closing: AsyncExitStack,
+    *,
+    seed_fingerprint: str | None = None,
+    act: bool = False,
+    shared: bool = False,
 ) -> Journal:
     """Open the journal of a configuration and check that its swaps belong to the configuration.
 
@@ -74,6 +79,7 @@ async def open_journal(
         closing: closes the journal.
         seed_fingerprint: ``SeedPreimages.fingerprint``; None if there is no swap seed.
         act: take the guard that lets only one process act on the journal.
+        shared: take it together with the other workers of the journal.
 
     Raises:
         ConfigurationError: code ``journal_owner``, as ``check_owners``.
@@ -89,6 +95,6 @@ async def open_journal(
     journal = await SqlJournal.open(journal_place(config), register_place(config))
     closing.push_async_callback(journal.aclose)
     if act:
-        await journal.act()
+        await journal.act(shared=shared)
     await check_owners(journal, owners)
     return journal

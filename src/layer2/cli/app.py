@@ -68,12 +68,17 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "journal_commands:renew_register",
         "Make a new register for one that was lost.",
     ),
+    "journal release-register": (
+        "journal_commands:release_register",
+        "Use the journal without a register from now on.",
+    ),
     "restore": ("journal_commands:restore", "Build a lost journal again, with its open transfers."),
     "proof verify": ("proof_commands:verify", "Check a proof, and show what it proves and what it leaves open."),
     "proof headers": ("proof_commands:headers", "Write the headers that connect a proof to a later block."),
     "proof show": ("proof_commands:show", "Show the terms of a proof: the parties, the amounts and the deadlines."),
     "contract deploy": ("contract_commands:deploy", "Deploy the HTLC contract on a layer, once for each chain."),
     "provider serve": ("provider_commands:serve", "Run a swap provider until it is stopped."),
+    "worker": ("worker_commands:worker", "Carry out swaps of a provider, together with other workers."),
 }
 """Every command, its function in this package, and its line in the list of commands."""
 

@@ -17,13 +17,14 @@ from layer2.cli.wording import fields_of
 from layer2.errors import ConfigurationError, InvalidRequest, JournalError, Layer2Error
 from layer2.journal.copying import back_up, move
 from layer2.journal.place import JournalPlace
+from layer2.journal.registration import release_register as release
 from layer2.journal.registration import renew_register as renew
 from layer2.journal.registration import restore_journal
 from layer2.legs.timelock_settings import TimelockSettings, settings_for
 from layer2.ports.journal import SwapRecord
 from layer2.swap_engine.records import outlook_of
 
-__all__ = ["add", "backup", "check", "migrate", "renew_register", "restore", "show"]
+__all__ = ["add", "backup", "check", "migrate", "release_register", "renew_register", "restore", "show"]
 
 
 async def show(*, session: InSession) -> Result:
@@ -219,6 +220,30 @@ async def renew_register(*, yes: bool = False, session: InSession) -> Result:
         return Result(data, [], problem=problem, ended=ExitStatus.ACTION_NEEDED)
     count = await renew(place, register)
     return Result(data | {"open_swaps": count}, [f"made {register} for {place}, and marked {count} open swaps"])
+
+
+async def release_register(*, yes: bool = False, session: InSession) -> Result:
+    """Use the journal without its register from now on, for example with workers.
+
+    Nothing shows then whether the journal is an old copy, and a lost journal cannot be restored. Run it while the
+    configuration still names the register, and remove register_file or register_url from [journal] afterwards.
+    Without --yes the command only shows what it would do.
+
+    Args:
+        yes: Release it.
+    """
+    place, register = _both_places(session)
+    check_exists(place)
+    data = {"place": str(place), "register": str(register), "released": yes}
+    if not yes:
+        problem = ConfigurationError(
+            f"{place} still has the register {register}",
+            code="needs_yes",
+            remedy=f"to use it without one: {session.hint('journal', 'release-register', '--yes')}",
+        )
+        return Result(data, [], problem=problem, ended=ExitStatus.ACTION_NEEDED)
+    await release(place, register)
+    return Result(data, [f"{place} has no register now; name none in [journal]"])
 
 
 def _both_places(session: InSession) -> tuple[JournalPlace, JournalPlace]:

@@ -30,8 +30,8 @@ RoleName: TypeAlias = Literal["taker", "provider"]
 _PROVIDER_KEY = "identity_key_file"
 """The key that every provider's file has, and no taker's."""
 _COMMAND = re.compile(
-    r"\blayer2 (config (?:check|show)|journal (?:show|add|renew-register)|provider serve|doctor|list|show|wait|resume|"
-    r"rescue|restore)\b"
+    r"\blayer2 (config (?:check|show)|journal (?:show|add|renew-register|release-register)|provider serve|doctor|"
+    r"list|show|wait|resume|rescue|restore)\b"
 )
 """Commands in remedies that read a configuration."""
 
@@ -128,12 +128,12 @@ def settings_class(role: RoleName) -> type[LayerSettings]:
     return ProviderSettings
 
 
-def missing_extra(error: ModuleNotFoundError) -> ConfigurationError:
-    """The error for a missing provider extra."""
+def missing_extra(error: ModuleNotFoundError, extra: str = "provider") -> ConfigurationError:
+    """The error for an extra of the provider that is missing."""
     return ConfigurationError(
         f"the provider needs {error.name}, which is not installed",
         code="missing_extra",
-        remedy="install layer2 again, from where you got it, with its extra 'provider'",
+        remedy=f"install layer2 again, from where you got it, with its extra '{extra}'",
     )
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Self, TypeVar, cast
 
-from sqlalchemy import Connection, Engine, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, delete, not_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from layer2.errors import JournalBusy, JournalError
@@ -42,6 +42,8 @@ class DatabaseKind:
     """A description of an error that does not contain any value."""
     remedy: Callable[[SQLAlchemyError], str | None]
     """What an operator can do about an error, if that is known."""
+    is_live_worker: ColumnElement[bool]
+    """A condition on the rows of ``sessions``: whether a worker that holds the guard has the row."""
     lock_nonces: str | None = None
     """A statement with which a transaction waits for others that have made it. None: a transaction is always alone."""
 
@@ -169,26 +171,33 @@ class Database:
         self.check_open()
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._read_in_thread, work)
 
-    async def take_over(self, is_held: Callable[[Connection], bool]) -> None:
+    @property
+    def session_id(self) -> str:
+        """The id of this object's row in ``sessions``."""
+        return self._session_id
+
+    async def take_over(self, is_held: Callable[[Connection], bool], *, shared: bool = False) -> None:
         """Exclude every earlier object that acted: from now on its transactions fail. Can be repeated.
 
         Args:
             is_held: whether the guard is held. A process that lost it since, because it was stopped, must not exclude
                 the one that has it.
+            shared: keep the workers that hold the guard, too.
 
         Raises:
             JournalBusy: the guard was lost, or another process has taken over.
         """
         own = select(sessions.c.acts).where(sessions.c.session_id == self._session_id)
+        others = sessions.c.session_id != self._session_id
+        gone = others & not_(self._kind.is_live_worker) if shared else others
 
         def work(connection: Connection) -> None:
             if connection.execute(own).scalar():
-                # No other process has excluded this one, so none acts.
+                # No other process has excluded this one.
                 return
             if not is_held(connection):
                 raise JournalBusy(f"this process has lost the lock of {self.name}", remedy="try again")
-            others = sessions.c.session_id != self._session_id
-            connection.execute(delete(sessions).where(sessions.c.acts, others))
+            connection.execute(delete(sessions).where(sessions.c.acts, gone))
             connection.execute(update(sessions).where(~others).values(acts=True))
 
         await self.write(work)

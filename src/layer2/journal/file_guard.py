@@ -11,7 +11,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from layer2.errors import JournalBusy, JournalError
+from layer2.errors import ConfigurationError, JournalBusy, JournalError
 
 __all__ = ["FileGuard"]
 
@@ -29,8 +29,14 @@ class FileGuard:
         self._path = path.with_name(f"{path.name}.lock")
         self._descriptor: int | None = None
 
-    async def take(self) -> None:
+    async def take(self, worker: str | None = None) -> None:
         """Take the lock. See ``Guard``."""
+        if worker is not None:
+            raise ConfigurationError(
+                "workers cannot share a journal in a SQLite file",
+                code="not_shared",
+                remedy="set journal.url; layer2 journal migrate moves the journal to PostgreSQL",
+            )
         if self._descriptor is not None:
             return
         try:

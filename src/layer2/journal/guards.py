@@ -1,4 +1,4 @@
-"""The guard that lets one process at a time act on a journal: two would sign with the same keys and nonces."""
+"""The guard of a journal: either one process acts on it, or any number of workers that take turns for each swap."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ __all__ = ["Guard"]
 class Guard(Protocol):
     """Held from ``take`` to ``give_back``, or until the process ends for any reason."""
 
-    async def take(self) -> None:
+    async def take(self, worker: str | None = None) -> None:
         """Take the guard; does nothing if this object already holds it.
+
+        Args:
+            worker: the session id of a worker, which shares the guard with other workers. None: with nobody.
 
         Raises:
             JournalBusy: another process holds it, or another object in this process.
+            ConfigurationError: code ``not_shared``: workers cannot share a journal of this kind.
             JournalError: it cannot be asked for.
         """
         ...

@@ -15,7 +15,7 @@ from layer2.journal.schema import events, fundings, intents, lineage, owners, se
 from layer2.model.transactions import SwapId
 from layer2.ports.journal import Delivery, Intent, JournalOwner, Role, SendRecord, SwapRecord
 
-__all__ = ["bind", "content_for_register", "departed", "ended_of", "lineage_of", "owners_of", "repair"]
+__all__ = ["bind", "content_for_register", "departed", "ended_of", "lineage_of", "owners_of", "release", "repair"]
 
 T = TypeVar("T")
 _PAGE: Final = 500
@@ -36,6 +36,11 @@ def lineage_of(connection: Connection) -> tuple[Lineage, bool]:
 def bind(connection: Connection) -> None:
     """Note that the journal has a register."""
     connection.execute(update(lineage).values(has_register=True))
+
+
+def release(connection: Connection) -> None:
+    """Note that the journal has no register any more."""
+    connection.execute(update(lineage).values(has_register=False))
 
 
 def content_for_register(connection: Connection) -> Registered:

@@ -7,7 +7,18 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event, make_url, text
+from sqlalchemy import (
+    URL,
+    Boolean,
+    Connection,
+    Engine,
+    ExceptionContext,
+    create_engine,
+    event,
+    literal_column,
+    make_url,
+    text,
+)
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
@@ -80,6 +91,14 @@ def _remedy(error: SQLAlchemyError) -> str | None:
     return None
 
 
+_LIVE_WORKER: Final = (
+    "EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted AND pg_locks.database = "
+    "(SELECT oid FROM pg_database WHERE datname = current_database()) "
+    "AND classid::bigint = hashtext('layer2 worker')::bigint & 4294967295 "
+    "AND objid::bigint = hashtext(sessions.session_id)::bigint & 4294967295)"
+)
+"""``ServerGuard`` takes this lock for each worker."""
+
 POSTGRES: Final = DatabaseKind(
     reading={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
     # None: the server's default. An operator makes a server read-only so that nothing is written there.
@@ -87,6 +106,7 @@ POSTGRES: Final = DatabaseKind(
     is_temporary=_is_temporary,
     cause=cause,
     remedy=_remedy,
+    is_live_worker=literal_column(_LIVE_WORKER, Boolean),
     # Unlike a query, it takes no snapshot: the transaction sees what was committed before it got the lock.
     lock_nonces="LOCK TABLE nonces IN SHARE ROW EXCLUSIVE MODE",
 )

@@ -19,6 +19,7 @@ from layer2.journal.lineage import (
     ended_of,
     lineage_of,
     owners_of,
+    release,
     repair,
 )
 from layer2.journal.opening import guard_of, open_database
@@ -27,7 +28,7 @@ from layer2.journal.register import Register, Registered
 from layer2.journal.schema import sends, swaps
 from layer2.model.transactions import SwapId
 
-__all__ = ["check_register_exists", "compared_register", "renew_register", "restore_journal"]
+__all__ = ["check_register_exists", "compared_register", "release_register", "renew_register", "restore_journal"]
 
 LOG: Final = logging.getLogger("layer2.journal")
 
@@ -120,7 +121,7 @@ async def restore_journal(place: JournalPlace, register_place: JournalPlace) -> 
     """
     if not register_place.exists():
         raise _missing(f"there is no register {register_place}")
-    async with _alone(place, register_place) as (journal, register):
+    async with _alone(place) as journal, aclosing(await Register.open(register_place)) as register:
         await register.take_over()
         found = await register.read()
         if found is None:
@@ -144,7 +145,7 @@ async def renew_register(place: JournalPlace, register_place: JournalPlace) -> i
         JournalError: one of the two cannot be read or written.
         JournalBusy: a process acts on the journal.
     """
-    async with _alone(place, register_place) as (journal, register):
+    async with _alone(place) as journal, aclosing(await Register.open(register_place)) as register:
         if await register.lineage() is not None:
             raise InvalidRequest(
                 f"{register.title} is not empty", code="exists", remedy="name a register that does not exist"
@@ -155,17 +156,32 @@ async def renew_register(place: JournalPlace, register_place: JournalPlace) -> i
 
 
 @asynccontextmanager
-async def _alone(place: JournalPlace, register_place: JournalPlace) -> AsyncIterator[tuple[Database, Register]]:
-    """A journal and a register, while no other process acts on the journal."""
+async def _alone(place: JournalPlace) -> AsyncIterator[Database]:
+    """A journal, while no other process acts on it."""
     guard = guard_of(place)
     try:
         async with aclosing(await open_database(place)) as journal:
             await guard.take()
             await journal.take_over(guard.is_held)
-            async with aclosing(await Register.open(register_place)) as register:
-                yield journal, register
+            yield journal
     finally:
         await guard.give_back()
+
+
+async def release_register(place: JournalPlace, register_place: JournalPlace) -> None:
+    """Use a journal without a register from now on, for example with workers. Both are compared first.
+
+    The register stays as it is. If the journal gets it again, it is written from the journal.
+
+    Raises:
+        JournalError: as ``compared_register``.
+        JournalBusy: a process acts on the journal.
+    """
+    async with _alone(place) as journal:
+        register = await compared_register(journal, register_place)
+        if register is not None:
+            await register.aclose()
+        await journal.write(release)
 
 
 async def _lacks_acts(

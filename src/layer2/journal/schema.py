@@ -46,7 +46,7 @@ __all__ = [
     "swaps",
 ]
 
-HEAD: Final = "0005"
+HEAD: Final = "0006"
 """The newest revision in ``migrations``."""
 
 METADATA: Final = MetaData()
@@ -118,7 +118,9 @@ intents: Final = Table(
     Column("end", String(16), nullable=False),
     Column("act", _JsonText, nullable=False),
     Column("delivery", _value_of(Delivery), nullable=False),
+    Column("attempt", String(32)),
 )
+"""``attempt`` is the id of the attempt to send the intent that began last."""
 
 events: Final = Table(
     "events",

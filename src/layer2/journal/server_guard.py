@@ -1,4 +1,4 @@
-"""A guard on a PostgreSQL server: an advisory lock of a session."""
+"""A guard on a PostgreSQL server: an advisory lock of a session, exclusive for one process or shared by workers."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ _LOCKS: Final = (
 )
 _HOLDER: Final = text(f"SELECT application_name {_LOCKS}")
 _IS_HELD: Final = text(f"SELECT 1 {_LOCKS} AND pid = :pid")
+_WORKER_KEY: Final = "hashtext('layer2 worker'), hashtext(:worker)"
 _HEARTBEAT_SECONDS: Final = 2.0
 _NAME: Final = "layer2 process "
 _IDLE_SECONDS: Final = 10
@@ -40,6 +41,8 @@ class ServerGuard:
     The server releases the lock when the process ends, when the connection is lost, and ``idle_session_timeout`` after
     the process was stopped. A heartbeat that fails takes the lock again, unless another process has it by then. This
     object does not prevent a process that lost the lock from writing: ``Database.take_over`` does.
+
+    Workers take the lock in shared mode, and each takes another lock that shows which row of ``sessions`` it has.
     """
 
     def __init__(self, url: str) -> None:
@@ -49,6 +52,7 @@ class ServerGuard:
             f"{_NAME}{os.getpid()} on {socket.gethostname()}",
             (f"SET idle_session_timeout = '{_IDLE_SECONDS}s'",),
         )
+        self._worker: str | None = None
         self._connection: Connection | None = None
         self._session: int | None = None
         """The server's process that has the lock."""
@@ -58,9 +62,10 @@ class ServerGuard:
         self._thread: Thread | None = None
         self._taking: asyncio.Future[None] | None = None
 
-    async def take(self) -> None:
+    async def take(self, worker: str | None = None) -> None:
         """Take the lock. See ``Guard``."""
         if self._thread is None:
+            self._worker = worker
             self._loop = asyncio.get_running_loop()
             # The thread continues if this call is cancelled.
             self._taking = asyncio.ensure_future(asyncio.to_thread(self._take))
@@ -95,7 +100,12 @@ class ServerGuard:
     def _lock(self) -> None:
         connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         try:
-            if not connection.execute(text(f"SELECT pg_try_advisory_lock({_KEY})")).scalar():
+            if self._worker is not None:
+                # First, so that no worker that holds the guard is without it. Shared, because the server may not have
+                # noticed yet that an earlier connection of this worker was lost.
+                connection.execute(text(f"SELECT pg_advisory_lock_shared({_WORKER_KEY})"), {"worker": self._worker})
+            mode = "" if self._worker is None else "_shared"
+            if not connection.execute(text(f"SELECT pg_try_advisory_lock{mode}({_KEY})")).scalar():
                 raise JournalBusy(
                     f"the process {_holder(connection) or 'that is starting'} acts on the journal {self._name}",
                     remedy="wait until it ends, or stop it; you can read the journal meanwhile",

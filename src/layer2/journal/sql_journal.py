@@ -27,10 +27,11 @@ from sqlalchemy import (
     update,
 )
 
-from layer2.errors import InvalidRequest, JournalBusy, JournalError, Layer2Error
+from layer2.errors import ConfigurationError, InvalidRequest, JournalBusy, JournalError, Layer2Error
 from layer2.journal.database import Database
 from layer2.journal.guards import Guard
 from layer2.journal.inspection import problems_of
+from layer2.journal.lineage import lineage_of
 from layer2.journal.nonces import claim_nonces, forget_nonces, nonces_of, release_nonces
 from layer2.journal.opening import guard_of, open_database
 from layer2.journal.place import JournalPlace
@@ -41,7 +42,15 @@ from layer2.journal.schema import coins as coin_table
 from layer2.journal.schema import events, intents, proofs, sends, swaps
 from layer2.journal.schema import owners as owner_table
 from layer2.journal.single_sends import AddSend, add_sends, hold_coins, send_where
-from layer2.journal.transitions import Advance, Delivered, advance_swaps, create_swaps, record_deliveries
+from layer2.journal.transitions import (
+    Advance,
+    Begun,
+    Delivered,
+    advance_swaps,
+    begin_deliveries,
+    create_swaps,
+    record_deliveries,
+)
 from layer2.model.transactions import SwapId
 from layer2.ports.journal import Delivery, Intent, JournalOwner, Json, OpenRow, Role, SendRecord, SwapRecord
 from layer2.ports.nonces import AccountNonces, NonceClaim, NonceUse
@@ -94,33 +103,49 @@ class SqlJournal:
             raise InvalidRequest("the register is the journal itself", remedy="name another file or database")
         return cls(await open_database(place), guard_of(place), register)
 
-    async def act(self) -> None:
+    async def act(self, *, shared: bool = False) -> None:
         """Take the guard until ``aclose``: from now on only this object acts. Can be repeated.
 
+        Args:
+            shared: act together with the other objects that share the guard.
+
         The first call compares the journal with its register. If the journal is an old copy, its open swaps are marked,
-        and what it lacks is added from the register.
+        and what it lacks is added from the register. A register has one writer, so a shared journal cannot have one.
 
         Raises:
             JournalBusy: another process acts on the journal, or another object in this process.
+            ConfigurationError: ``shared``, and the journal is a SQLite file or has a register.
             JournalError: the journal is closed; or code ``register_missing`` or ``register_of_another``: it cannot be
                 compared.
         """
         self._database.check_open()
         async with self._comparing:
-            if not self._is_compared:
+            if not self._is_compared and not shared:
                 # Before another process is excluded: this one could not take its place.
                 await check_register_exists(self._database, self._register_place)
-            await self._guard.take()
+            await self._guard.take(self._database.session_id if shared else None)
             try:
-                await self._database.take_over(self._guard.is_held)
+                await self._database.take_over(self._guard.is_held, shared=shared)
                 if self._is_compared:
                     return
+                if shared:
+                    # With the guard, because a single process can give the journal a register.
+                    await self._check_has_no_register()
                 self._register = await compared_register(self._database, self._register_place)
             except Layer2Error:
                 # The next call takes it again.
                 await self._guard.give_back()
                 raise
             self._is_compared = True
+
+    async def _check_has_no_register(self) -> None:
+        _, had_register = await self._database.read(lineage_of)
+        if had_register or self._register_place is not None:
+            raise ConfigurationError(
+                "workers cannot act on a journal that has a register, because a register has one writer",
+                code="register_not_shared",
+                remedy="run layer2 journal release-register and name no register in [journal], or use no workers",
+            )
 
     async def replaced(self) -> JournalError:
         """Return, with the reason, when this object can no longer act although it was not closed; otherwise never.
@@ -248,6 +273,13 @@ class SqlJournal:
 
         return await self._database.read(work)
 
+    async def open_versions(self, role: Role) -> Mapping[SwapId, int]:
+        """The version of each open swap."""
+        query = select(swaps.c.swap_id, swaps.c.version).where(swaps.c.role == role, swaps.c.is_final.is_(False))
+        return await self._database.read(
+            lambda connection: {row.swap_id: row.version for row in connection.execute(query)}
+        )
+
     async def open_swaps(self, role: Role, after: int = 0) -> Sequence[tuple[int, SwapRecord]]:
         """One page of the open swaps, oldest first, each with its position in the journal; empty after the last page.
 
@@ -315,18 +347,20 @@ class SqlJournal:
             self._register.end(advanced)
         return advanced
 
-    async def record_delivery(
-        self, swap_id: SwapId, number: int, delivery: Delivery, *, nonces: Sequence[NonceClaim] = ()
-    ) -> None:
-        """Write what is known of an intent's delivery. ``TAKEN``, ``UNKNOWN`` and ``REJECTED`` never change back to an
-        earlier delivery, because the node may have seen the act. ``LEAVING`` is written in the register, too.
+    async def begin_delivery(
+        self, record: SwapRecord, intent: Intent, attempt: str, *, nonces: Sequence[NonceClaim] = ()
+    ) -> Delivery:
+        """Note that an attempt to send an intent begins, if ``record.version`` and ``intent.delivery`` are current, or
+        if this call has begun it before. It is durable in the register, too.
 
         Raises:
+            StaleSwap: they are not; nothing may be sent.
             NonceTaken: another transaction has one of the nonces; nothing was written.
         """
-        delivered = Delivered(swap_id, number, delivery, nonces)
-        departure = await self._database.write_together(record_deliveries, delivered, locks_nonces=bool(nonces))
-        await self._depart(departure)
+        begun = Begun(record.swap_id, record.version, intent.number, intent.delivery, attempt, nonces)
+        begun_now = await self._database.write_together(begin_deliveries, begun, locks_nonces=bool(nonces))
+        await self._depart(begun_now.departure)
+        return begun_now.delivery
 
     async def _depart(self, departure: Departure | None) -> None:
         if departure is None or self._register is None:
@@ -337,6 +371,18 @@ class SqlJournal:
         await self._register.depart(departure)
         if isinstance(record, SendRecord):
             self._unregistered.pop((record.protocol, record.idempotency_key), None)
+
+    async def record_delivery(
+        self, record: SwapRecord, number: int, delivery: Delivery, *, attempt: str | None = None
+    ) -> Delivery:
+        """Write what is known of an intent's delivery after an attempt, and return what the journal now contains.
+
+        ``TAKEN``, ``UNKNOWN`` and ``REJECTED`` never change back, because the node may have seen the act. ``UNSENT``
+        counts as ``UNKNOWN`` if another task has advanced the swap since the attempt began; of an attempt that the
+        journal does not have it changes nothing.
+        """
+        delivered = Delivered(record.swap_id, record.version, number, delivery, attempt)
+        return await self._database.write_together(record_deliveries, delivered)
 
     async def intents(self, swap_id: SwapId) -> Sequence[Intent]:
         """All intents of a swap, oldest first."""

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, false
 from sqlalchemy.exc import SQLAlchemyError
 
 from layer2.errors import JournalError
@@ -44,6 +44,8 @@ SQLITE: Final = DatabaseKind(
     is_temporary=lambda _: False,
     cause=_cause,
     remedy=_remedy,
+    # Workers cannot share a file.
+    is_live_worker=false(),
 )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, tuple_, update
 
@@ -20,14 +20,32 @@ from layer2.journal.rows import SWAPS, insert_or_keep, intent_of, row_of, swap_t
 from layer2.journal.schema import coins, events, fundings, intents, lineage, swaps
 from layer2.legs.views import Verb
 from layer2.model.transactions import SwapId
-from layer2.ports.journal import Delivery, Intent, Json, Role, SwapRecord, swap_holder
+from layer2.ports.journal import (
+    Delivery,
+    Intent,
+    Json,
+    Role,
+    SwapRecord,
+    begun_delivery,
+    ended_delivery,
+    swap_holder,
+)
 from layer2.ports.nonces import NonceClaim
 
-__all__ = ["Advance", "Delivered", "advance_swaps", "create_swaps", "next_epoch", "record_deliveries"]
+__all__ = [
+    "Advance",
+    "Beginning",
+    "Begun",
+    "Delivered",
+    "advance_swaps",
+    "begin_deliveries",
+    "create_swaps",
+    "next_epoch",
+    "record_deliveries",
+]
 
 _PAID: Final = ("completed", "lost")
 """Final states of swaps whose own funding was collected."""
-_SEEN_BY_NODE: Final = (Delivery.TAKEN, Delivery.UNKNOWN, Delivery.REJECTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +72,41 @@ class Advance:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivered:
-    """What is known of the delivery of an intent."""
+class Begun:
+    """An attempt to send an intent, which begins."""
 
     swap_id: SwapId
+    version: int
+    """The version of the swap from which it was decided."""
+    number: int
+    was: Delivery
+    """What was known of the delivery then."""
+    attempt: str
+    """The id of the attempt."""
+    nonces: Sequence[NonceClaim] = ()
+    """Those of the intent's transactions, which must still have them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """An attempt that has begun."""
+
+    delivery: Delivery
+    departure: Departure | None
+    """What the register has to know before the act leaves; None without a register."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What is known of the delivery of an intent after an attempt."""
+
+    swap_id: SwapId
+    version: int
+    """The version of the swap at which the attempt began."""
     number: int
     delivery: Delivery
-    nonces: Sequence[NonceClaim] = ()
+    attempt: str | None
+    """None: one that has begun."""
 
 
 _CURRENT: Final = select(swaps.c.swap_id, swaps.c.version, swaps.c.idempotency_key, swaps.c.holds_key).where(
@@ -94,7 +140,17 @@ _RELEASE_COINS: Final = delete(coins).where(
     coins.c.holder == bindparam("of_holder"),
     ~select(swaps.c.number).where(swaps.c.payment_hash == bindparam("of_hash"), swaps.c.is_final.is_(False)).exists(),
 )
-_SEEN: Final = (
+_DELIVERIES: Final = (
+    select(swaps.c.swap_id, swaps.c.version, intents.c.number, intents.c.delivery, intents.c.attempt)
+    .join(intents, intents.c.swap_id == swaps.c.swap_id)
+    .where(swaps.c.swap_id.in_(bindparam("ids", expanding=True)))
+)
+_BEGIN: Final = (
+    update(intents)
+    .where(intents.c.swap_id == bindparam("of"), intents.c.number == bindparam("of_number"))
+    .values(delivery=bindparam("delivery"), attempt=bindparam("attempt"))
+)
+_END: Final = (
     update(intents)
     .where(intents.c.swap_id == bindparam("of"), intents.c.number == bindparam("of_number"))
     .values(delivery=bindparam("delivery"))
@@ -103,7 +159,6 @@ _RECORDS: Final = SWAPS.where(swaps.c.swap_id.in_(bindparam("ids", expanding=Tru
 _INTENTS: Final = select(intents).where(
     tuple_(intents.c.swap_id, intents.c.number).in_(bindparam("numbers", expanding=True))
 )
-_UNSEEN: Final = _SEEN.where(intents.c.delivery.not_in(_SEEN_BY_NODE))
 
 
 def create_swaps(connection: Connection, records: Sequence[SwapRecord]) -> Sequence[SwapRecord | Exception]:
@@ -269,33 +324,36 @@ def _released(ended: Sequence[SwapRecord]) -> Iterator[Mapping[str, object]]:
         yield {"of_holder": swap_holder(record.payment_hash), "of_hash": record.payment_hash}
 
 
-def record_deliveries(connection: Connection, delivered: Sequence[Delivered]) -> Sequence[Departure | Exception | None]:
-    """Write what is known of deliveries. See ``SwapJournal.record_delivery``.
-
-    Returns:
-        For each act that is about to leave, what the register has to know first; None without a register. For one that
-        has lost its nonce, the error.
-    """
-    table = NonceTable(connection, [claim for each in delivered for claim in each.nonces])
-    refusals = table.take_each([each.nonces for each in delivered])
-    made = [each for each, refusal in zip(delivered, refusals, strict=True) if refusal is None]
-    _write_deliveries(connection, made)
-    left = _leaving(connection, [each for each in made if each.delivery is Delivery.LEAVING])
+def begin_deliveries(connection: Connection, begun: Sequence[Begun]) -> Sequence[Beginning | Exception]:
+    """Note that attempts begin, and count that acts may leave. See ``SwapJournal.begin_delivery``."""
+    current = _deliveries(connection, [each.swap_id for each in begun])
+    table = NonceTable(connection, [claim for each in begun for claim in each.nonces])
+    results: list[Delivery | Exception] = []
+    rows: list[dict[str, Any]] = []
+    for each in begun:
+        known, delivery = current.get((each.swap_id, each.number)), begun_delivery(each.was)
+        is_begun = known is not None and (known.delivery, known.attempt) == (delivery, each.attempt)
+        if known is None or known.version != each.version or (known.delivery is not each.was and not is_begun):
+            results.append(StaleSwap("another task acts for the swap", transfer_id=each.swap_id))
+            continue
+        refusal = table.refusal(each.nonces)
+        if refusal is not None:
+            results.append(refusal)
+            continue
+        table.take(each.nonces)
+        # Of several attempts that begin together, the first one changes what the others expect.
+        current[each.swap_id, each.number] = _Known(each.version, delivery, each.attempt)
+        rows.append({"of": each.swap_id, "of_number": each.number, "delivery": delivery, "attempt": each.attempt})
+        results.append(delivery)
+    if rows:
+        connection.execute(_BEGIN, rows)
+    table.write()
+    # Also of a repeated call: the register may not have the first one.
+    departures = _departures(connection, [(each["of"], each["of_number"]) for each in rows])
     return [
-        refusal or (left.get((each.swap_id, each.number)) if each.delivery is Delivery.LEAVING else None)
-        for each, refusal in zip(delivered, refusals, strict=True)
+        result if isinstance(result, Exception) else Beginning(result, departures.get((each.swap_id, each.number)))
+        for each, result in zip(begun, results, strict=True)
     ]
-
-
-def _write_deliveries(connection: Connection, delivered: Sequence[Delivered]) -> None:
-    for statement, is_seen in ((_SEEN, True), (_UNSEEN, False)):
-        rows = [
-            {"of": each.swap_id, "of_number": each.number, "delivery": each.delivery}
-            for each in delivered
-            if (each.delivery in _SEEN_BY_NODE) is is_seen
-        ]
-        if rows:
-            connection.execute(statement, rows)
 
 
 def next_epoch(connection: Connection) -> int | None:
@@ -304,11 +362,48 @@ def next_epoch(connection: Connection) -> int | None:
     return connection.execute(statement.returning(lineage.c.epoch)).scalar()
 
 
-def _leaving(connection: Connection, leaving: Sequence[Delivered]) -> Mapping[tuple[SwapId, int], Departure]:
+def _departures(
+    connection: Connection, leaving: Sequence[tuple[SwapId, int]]
+) -> Mapping[tuple[SwapId, int], Departure]:
     epoch = next_epoch(connection) if leaving else None
     if epoch is None:
         return {}
-    found = connection.execute(_RECORDS, {"ids": [each.swap_id for each in leaving]})
+    found = connection.execute(_RECORDS, {"ids": [swap_id for swap_id, _ in leaving]})
     records = {row.swap_id: SwapRecord(**row._asdict()) for row in found}
-    rows = connection.execute(_INTENTS, {"numbers": [(each.swap_id, each.number) for each in leaving]})
+    rows = connection.execute(_INTENTS, {"numbers": leaving})
     return {(row.swap_id, row.number): Departure(epoch, records[row.swap_id], intent_of(row)) for row in rows}
+
+
+def record_deliveries(connection: Connection, delivered: Sequence[Delivered]) -> Sequence[Delivery | Exception]:
+    """Write what is known of deliveries. See ``SwapJournal.record_delivery``."""
+    current = _deliveries(connection, [each.swap_id for each in delivered])
+    results: list[Delivery | Exception] = []
+    rows: list[Mapping[str, object]] = []
+    for each in delivered:
+        known = current.get((each.swap_id, each.number))
+        if known is None:
+            results.append(JournalError("there is no such intent", transfer_id=each.swap_id))
+            continue
+        has_begun = each.attempt in (None, known.attempt)
+        is_current = known.version == each.version
+        delivery = ended_delivery(known.delivery, each.delivery, has_begun=has_begun, is_current=is_current)
+        current[each.swap_id, each.number] = replace(known, delivery=delivery)
+        rows.append({"of": each.swap_id, "of_number": each.number, "delivery": delivery})
+        results.append(delivery)
+    if rows:
+        connection.execute(_END, rows)
+    return results
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """An intent's delivery in the journal, and the version of its swap."""
+
+    version: int
+    delivery: Delivery
+    attempt: str | None
+
+
+def _deliveries(connection: Connection, swap_ids: Sequence[SwapId]) -> dict[tuple[SwapId, int], _Known]:
+    rows = connection.execute(_DELIVERIES, {"ids": swap_ids})
+    return {(row.swap_id, row.number): _Known(row.version, row.delivery, row.attempt) for row in rows}

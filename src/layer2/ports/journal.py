@@ -27,6 +27,8 @@ __all__ = [
     "SendRecords",
     "SwapJournal",
     "SwapRecord",
+    "begun_delivery",
+    "ended_delivery",
     "swap_holder",
 ]
 
@@ -62,6 +64,38 @@ class Delivery(Enum):
     def is_out(self) -> bool:
         """Whether it may have been sent."""
         return self not in (Delivery.INTENDED, Delivery.UNSENT)
+
+
+def begun_delivery(was: Delivery) -> Delivery:
+    """What is known of a delivery once another attempt begins.
+
+    An attempt that has not ended may be one of another process. Its outcome counts as unknown from then on, so that
+    it can no longer end as ``UNSENT`` while a later attempt is under way.
+    """
+    match was:
+        case Delivery.INTENDED | Delivery.UNSENT:
+            return Delivery.LEAVING
+        case Delivery.LEAVING:
+            return Delivery.UNKNOWN
+        case Delivery.UNKNOWN | Delivery.TAKEN | Delivery.REJECTED:
+            return was
+
+
+def ended_delivery(was: Delivery, outcome: Delivery, *, has_begun: bool, is_current: bool) -> Delivery:
+    """What is known of a delivery once an attempt has ended.
+
+    Args:
+        was: what the journal shows.
+        outcome: of the attempt.
+        has_begun: whether the journal has the attempt. Otherwise nothing left, and ``was`` is of another one.
+        is_current: whether no other task has advanced the swap since the attempt began.
+    """
+    if outcome.is_out and outcome is not Delivery.LEAVING:
+        return outcome
+    if was is not Delivery.LEAVING or not has_begun:
+        return was
+    # Another task may have relied on it that the act may have been sent.
+    return outcome if is_current else Delivery.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,16 +175,21 @@ class SwapJournal(Protocol):
     """The durable record of swaps and their proofs. Every method returns only when its effect would survive a power
     failure.
 
-    Any number of processes may read. Only the process that has taken the lock with ``act`` may act.
+    Any number of processes may read. Only the process that has taken the lock with ``act`` may act, or the workers that
+    share it.
 
     Raises, all methods: JournalError when the record cannot be read or written.
     """
 
-    async def act(self) -> None:
+    async def act(self, *, shared: bool = False) -> None:
         """Take the lock that lets only one process act on the journal. Can be repeated.
+
+        Args:
+            shared: act together with other workers. They exclude a single process, and it excludes them.
 
         Raises:
             JournalBusy: another process acts on the journal.
+            ConfigurationError: ``shared``, and workers cannot share a journal of this kind.
         """
         ...
 
@@ -180,6 +219,10 @@ class SwapJournal(Protocol):
         Args:
             before: the number of the last row of the page before; None for the first page.
         """
+        ...
+
+    async def open_versions(self, role: Role) -> Mapping[SwapId, int]:
+        """The version of each open swap."""
         ...
 
     async def open_swaps(self, role: Role, after: int = 0) -> Sequence[tuple[int, SwapRecord]]:
@@ -220,17 +263,44 @@ class SwapJournal(Protocol):
         """
         ...
 
-    async def record_delivery(
-        self, swap_id: SwapId, number: int, delivery: Delivery, *, nonces: Sequence[NonceClaim] = ()
-    ) -> None:
-        """Write what is known of an intent's delivery. ``TAKEN``, ``UNKNOWN`` and ``REJECTED`` never change back to
-        ``UNSENT`` or ``INTENDED``, because the act may have been sent.
+    async def begin_delivery(
+        self, record: SwapRecord, intent: Intent, attempt: str, *, nonces: Sequence[NonceClaim] = ()
+    ) -> Delivery:
+        """Note that an attempt to send an intent begins, before its first byte leaves. Can be repeated.
+
+        Of several tasks that begin to send an intent which was certainly not sent, one succeeds.
 
         Args:
+            record: the version of the swap from which the act was decided.
+            intent: with the delivery that was known then.
+            attempt: a random id of at most 32 characters. A caller whose call failed repeats it with the same id.
             nonces: those of the intent's transactions, which must still have them.
 
+        Returns:
+            ``LEAVING`` for the first attempt that may be sent. For a repetition, what is known of earlier attempts:
+            ``UNKNOWN``, ``TAKEN`` or ``REJECTED``.
+
         Raises:
+            StaleSwap: another task has advanced the swap, or has begun to send the intent. Nothing may be sent.
             NonceTaken: another transaction has one of the nonces; nothing was written.
+        """
+        ...
+
+    async def record_delivery(
+        self, record: SwapRecord, number: int, delivery: Delivery, *, attempt: str | None = None
+    ) -> Delivery:
+        """Write what is known of an intent's delivery after an attempt that ``begin_delivery`` began.
+
+        ``TAKEN``, ``UNKNOWN`` and ``REJECTED`` never change back to ``UNSENT``, because the act may have been sent.
+
+        Args:
+            record: the version of the swap at which the attempt began. If another task has advanced it since, an
+                attempt that was certainly not sent counts as ``UNKNOWN``.
+            attempt: the id of one whose ``begin_delivery`` failed, so that the journal may not have it. Then ``UNSENT``
+                changes nothing.
+
+        Returns:
+            What the journal now contains.
         """
         ...
 

@@ -36,8 +36,8 @@ from layer2.provider.nodes import Nodes
 from layer2.provider.open_swaps import OpenSwap, address_of
 from layer2.provider.quotes import QuoteBook
 from layer2.provider.swap_book import SwapBook
+from layer2.swap_engine.engine import SwapEngine
 from layer2.swap_engine.records import record_terms
-from layer2.swap_engine.runner import SwapRunner
 from layer2.swap_rules.agreement import SwapRequest, build_terms, check_request_named, provider_request
 from layer2.swap_rules.states import ProviderAgreed, write_state
 from layer2.terms.documents import QuoteTerms, Scheme, Signature, SignedTerms, Terms
@@ -69,7 +69,7 @@ class Acceptance:
     layers: Layers
     """All layers; those of the swap must be up."""
     journal: SwapJournal
-    runner: SwapRunner
+    runner: SwapEngine
     signer: IdentitySigner
     clock: Clock
 

@@ -15,7 +15,7 @@ from layer2.model.layers import Layer2ProtocolType
 from layer2.ports.clock import Clock
 from layer2.ports.journal import SwapJournal, SwapRecord
 from layer2.ports.legs import HtlcLayer
-from layer2.swap_engine.runner import SwapRunner
+from layer2.swap_engine.engine import SwapEngine
 from layer2.swap_rules.states import ProviderReleased
 
 __all__ = ["LateFundings"]
@@ -33,7 +33,7 @@ class LateFundings:
 
     legs: Mapping[Layer2ProtocolType, HtlcLayer]
     journal: SwapJournal
-    runner: SwapRunner
+    runner: SwapEngine
     rules: TimelockSettings
     clock: Clock
     _since: dict[Layer2ProtocolType, int] = field(default_factory=dict)

@@ -5,24 +5,31 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import os
-import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
 import structlog
 
-from layer2.aio.process_end import ending_with
-from layer2.assembly import open_journal, open_layers
-from layer2.errors import AuthenticationFailed, ConfigurationError, JournalError, Layer2Error, WrongNetwork
-from layer2.legs.timelock_settings import TimelockSettings
+from layer2.assembly import JoiningLegs, open_journal, open_layers
+from layer2.errors import AuthenticationFailed, ConfigurationError, Layer2Error, WrongNetwork
+from layer2.model.layers import Layer2ProtocolType
 from layer2.ports.clock import Clock, Entropy, SystemClock, SystemEntropy
 from layer2.ports.journal import Journal, Role, SwapRecord
 from layer2.provider.http import create_app
 from layer2.provider.late_fundings import LateFundings
+from layer2.provider.lifetime import (
+    announced,
+    background,
+    change_log,
+    forget,
+    is_active,
+    signalled,
+    stopped_or_replaced,
+)
 from layer2.provider.logs import configure, utc
 from layer2.provider.nodes import Nodes
 from layer2.provider.server import serving
@@ -30,18 +37,13 @@ from layer2.provider.service import SwapProvider
 from layer2.provider.settings import ProviderSettings
 from layer2.provider.swap_book import SwapBook
 from layer2.signers.software import SoftwareIdentity
-from layer2.swap_engine.records import outlook_of
+from layer2.swap_engine.engine import SwapEngine
 from layer2.swap_engine.runner import SwapRunner
 
-__all__ = ["Stopped", "main", "serve"]
+__all__ = ["Engine", "Stopped", "main", "serve"]
 
 _FIRST_LOOK_SECONDS = 10.0
 """The time that takers wait for the first answers of the nodes. Open swaps do not wait."""
-_STAND_BY_SECONDS = 1.0
-"""Between two tries to take over."""
-_NEVER_ACTS = ("register_missing", "register_of_another")
-"""Waiting does not help: an operator has to learn this now, and not when the other process ends."""
-_STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,15 @@ class Stopped:
     open_swaps: int
     must_be_back_by: int | None
     """Unix seconds by which it must run again, or it could lose money; None if no money is at risk."""
+
+
+class Engine(Enum):
+    """What carries out a provider's swaps."""
+
+    PROCESS = "process"
+    """The process that serves."""
+    TEMPORAL = "temporal"
+    """Temporal workers, which share the journal with the process that serves."""
 
 
 def main() -> None:
@@ -63,6 +74,7 @@ def main() -> None:
                 settings,
                 ready_file=arguments.ready_file,
                 stand_by=arguments.standby,
+                engine=Engine(arguments.engine),
                 parent=arguments.with_parent,
             )
         )
@@ -75,6 +87,7 @@ async def serve(
     *,
     ready_file: Path | None = None,
     stand_by: bool = False,
+    engine: Engine = Engine.PROCESS,
     parent: int | None = None,
     clock: Clock | None = None,
     entropy: Entropy | None = None,
@@ -88,6 +101,7 @@ async def serve(
         ready_file: written when the provider serves, removed when it ends: JSON with ``url``, ``identity_key`` and
             ``process_id``.
         stand_by: while another process acts on the journal, wait until it ends.
+        engine: what carries out the swaps.
         parent: the id of the parent process; the provider ends when the parent ends, for any reason.
         clock: this machine's clock; only tests pass another.
         entropy: the source of quote ids and of signature randomness; only tests pass another.
@@ -99,17 +113,10 @@ async def serve(
     """
     configure()
     log = structlog.get_logger("layer2.provider")
-    loop, stopping = asyncio.get_running_loop(), asyncio.Event()
-    for number in _STOPPING:
-        loop.add_signal_handler(number, stopping.set)
-    try:
-        with ending_with(parent, stopping.set):
-            return await _serve_until(
-                stopping, settings, ready_file, stand_by, log, clock or SystemClock(), entropy or SystemEntropy()
-            )
-    finally:
-        for number in _STOPPING:
-            loop.remove_signal_handler(number)
+    with signalled(parent) as stopping:
+        return await _serve_until(
+            stopping, settings, ready_file, stand_by, engine, log, clock or SystemClock(), entropy or SystemEntropy()
+        )
 
 
 async def _serve_until(
@@ -117,20 +124,27 @@ async def _serve_until(
     settings: ProviderSettings,
     ready_file: Path | None,
     stand_by: bool,
+    engine: Engine,
     log: structlog.stdlib.BoundLogger,
     clock: Clock,
     entropy: Entropy,
 ) -> Stopped:
     rules, identity = settings.timelocks, SoftwareIdentity.from_file(settings.identity_key_file, entropy)
     async with contextlib.AsyncExitStack() as closing:
-        journal = await open_journal(settings, closing, act=not stand_by)
-        if stand_by and not await _is_active(journal, stopping, log):
+        shared = engine is Engine.TEMPORAL
+        journal = await open_journal(settings, closing, act=not stand_by, shared=shared)
+        if stand_by and not await is_active(journal, stopping, log, shared=shared):
             return Stopped(0, None)
-        _forget(ready_file)
+        forget(ready_file)
         layers = open_layers(settings, journal, clock, closing)
         legs, nodes = layers.legs, Nodes(layers, clock)
         book = await SwapBook.load(journal, rules)
-        runner = SwapRunner(journal, legs, None, rules, clock, _noting(book, _change_log(log, rules)))
+        noting = _noting(book, change_log(log, rules))
+        runner: SwapEngine
+        if engine is Engine.TEMPORAL:
+            runner = await _open_workflows(settings, journal, legs, clock, noting, closing)
+        else:
+            runner = SwapRunner(journal, legs, None, rules, clock, noting)
         closing.push_async_callback(runner.aclose)
         provider = SwapProvider(
             prices=settings.price_list,
@@ -148,13 +162,13 @@ async def _serve_until(
         # Before any node has answered: a swap needs only the layers that it acts on.
         resumed = await runner.resume((Role.PROVIDER,))
         for work in (nodes.join(), nodes.keep_reading(), LateFundings(legs, journal, runner, rules, clock).run()):
-            closing.push_async_callback(_background(work, log))
+            closing.push_async_callback(background(work))
         await _first_look(nodes, has_open_swaps=bool(resumed))
         async with serving(create_app(provider), settings.listen_host, settings.listen_port) as url:
             ready = {"url": url, "identity_key": identity.public_key.hex(), "process_id": os.getpid()}
             log.info("serving", url=url, identity_key=ready["identity_key"], resumed_swaps=len(resumed))
-            with _announced(ready_file, ready):
-                await _stopped_or_replaced(stopping, journal)
+            with announced(ready_file, ready):
+                await stopped_or_replaced(stopping, journal)
             must_be_back_by = await provider.drain()
             # This also ends the event streams, so that the server does not wait for their readers.
             open_swaps = await runner.aclose()
@@ -167,47 +181,23 @@ async def _serve_until(
     return Stopped(len(open_swaps), must_be_back_by)
 
 
-async def _is_active(journal: Journal, stopping: asyncio.Event, log: structlog.stdlib.BoundLogger) -> bool:
-    """Wait until this process acts on the journal; return False if it has to stop before.
-
-    Raises:
-        JournalError: it can never act, because it lacks the journal's register.
-    """
-    shown = None
-    while not stopping.is_set():
-        try:
-            await journal.act()
-        except JournalError as error:
-            if error.code in _NEVER_ACTS:
-                raise
-            # Another process acts, or the server is down: it may restart, or another server take its place.
-            if error.message != shown:
-                shown = error.message
-                log.info("standing_by", reason=shown)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_STAND_BY_SECONDS):
-                    await stopping.wait()
-        else:
-            return True
-    return False
-
-
-async def _stopped_or_replaced(stopping: asyncio.Event, journal: Journal) -> None:
-    """Wait for a signal.
-
-    Raises:
-        JournalError: this process cannot act any longer: another one has taken over, or the database continues with an
-            old copy.
-    """
-    stopped, replaced = asyncio.ensure_future(stopping.wait()), asyncio.ensure_future(journal.replaced())
+async def _open_workflows(
+    settings: ProviderSettings,
+    journal: Journal,
+    legs: Mapping[Layer2ProtocolType, JoiningLegs],
+    clock: Clock,
+    on_change: Callable[[SwapRecord], None],
+    closing: contextlib.AsyncExitStack,
+) -> SwapEngine:
     try:
-        await asyncio.wait((stopped, replaced), return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for each in (stopped, replaced):
-            each.cancel()
-        await asyncio.gather(stopped, replaced, return_exceptions=True)
-    if not stopping.is_set():
-        raise replaced.result()
+        from layer2.provider.workflows import open_engine
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            "swaps on Temporal workers need temporalio",
+            code="missing_extra",
+            remedy="install the extra: pip install 'layer2[temporal]'",
+        ) from error
+    return await open_engine(settings, journal, legs, clock, on_change, closing)
 
 
 def _noting(book: SwapBook, log: Callable[[SwapRecord], None]) -> Callable[[SwapRecord], None]:
@@ -215,24 +205,6 @@ def _noting(book: SwapBook, log: Callable[[SwapRecord], None]) -> Callable[[Swap
         # First, because the book must not depend on the log.
         book.update(record)
         log(record)
-
-    return changed
-
-
-def _change_log(log: structlog.stdlib.BoundLogger, rules: TimelockSettings) -> Callable[[SwapRecord], None]:
-    def changed(record: SwapRecord) -> None:
-        outlook = outlook_of(record, rules)
-        log.info(
-            "swap_changed",
-            swap_id=record.swap_id,
-            state=record.state.get("state"),
-            version=record.version,
-            deadline=outlook.deadline,
-            deadline_utc=utc(outlook.deadline),
-            funds=outlook.funds,
-        )
-        if record.attention is not None:
-            log.error("swap_needs_attention", swap_id=record.swap_id, reason=record.attention)
 
     return changed
 
@@ -251,51 +223,12 @@ async def _first_look(nodes: Nodes, *, has_open_swaps: bool) -> None:
             raise error
 
 
-def _background(
-    work: Coroutine[object, None, None], log: structlog.stdlib.BoundLogger
-) -> Callable[[], Coroutine[object, None, None]]:
-    """Start a task whose failure must not end the process; return the function that ends it."""
-
-    def ended(task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("background_task_failed", exc_info=error)
-
-    task = asyncio.get_running_loop().create_task(work)
-    task.add_done_callback(ended)
-
-    async def end() -> None:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-    return end
-
-
-def _forget(ready_file: Path | None) -> None:
-    """Remove the file that a killed provider left behind."""
-    if ready_file is not None:
-        ready_file.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _announced(path: Path | None, ready: dict[str, object]) -> Iterator[None]:
-    """Keep the ready file while the block runs. It appears complete, because a reader may open it immediately."""
-    if path is None:
-        yield
-        return
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(ready))
-    partial.replace(path)
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m layer2.provider.process", description="Run a swap provider.")
     parser.add_argument("config", type=Path, help="the provider's TOML file")
     parser.add_argument("--ready-file", type=Path, metavar="FILE", help="written when the provider serves")
     parser.add_argument("--standby", action="store_true", help="wait while another process acts on the journal")
+    parser.add_argument("--engine", choices=[each.value for each in Engine], default=Engine.PROCESS.value)
     parser.add_argument("--with-parent", type=int, metavar="PID", help="end when this parent process ends")
     return parser
 

@@ -34,8 +34,8 @@ from layer2.provider.nodes import Nodes
 from layer2.provider.pricing import PriceList
 from layer2.provider.quotes import QuoteBook, QuoteRequest
 from layer2.provider.swap_book import SwapBook
+from layer2.swap_engine.engine import SwapEngine
 from layer2.swap_engine.records import outlook_of, record_terms
-from layer2.swap_engine.runner import SwapRunner
 from layer2.swap_rules.agreement import SwapRequest
 from layer2.swap_rules.timelocks import PairDurations, pairs_of
 from layer2.terms.documents import SignedQuote
@@ -67,7 +67,7 @@ class SwapProvider:
     journal: SwapJournal
     nodes: Nodes
     layers: Layers
-    runner: SwapRunner
+    runner: SwapEngine
     """It must announce every change to ``book``."""
     book: SwapBook
     clock: Clock
@@ -227,8 +227,8 @@ class SwapProvider:
             return None
         if newest.delivery is not Delivery.TAKEN:
             try:
-                for delivery in (Delivery.LEAVING, Delivery.TAKEN):
-                    await self.journal.record_delivery(record.swap_id, newest.number, delivery)
+                await self.journal.begin_delivery(record, newest, self.entropy.token(16).hex())
+                await self.journal.record_delivery(record, newest.number, Delivery.TAKEN)
             except JournalError as error:
                 LOG.warning("release_waits", swap_id=record.swap_id, reason=error.message)
                 return None

@@ -15,6 +15,7 @@ from layer2.legs.timelock_settings import TimelockSettings, settings_for
 from layer2.model.layers import Layer2ProtocolType
 from layer2.provider.bounds import Limits
 from layer2.provider.pricing import Pair, Price, PriceList
+from layer2.workers.settings import TemporalSection
 
 __all__ = ["PriceSection", "ProviderSettings"]
 
@@ -89,6 +90,7 @@ class ProviderSettings(Limits, PriceSettings, LayerSettings):
     """loopback address on which to serve; put a TLS proxy in front of it for other machines"""
     listen_port: int = Field(default=8390, ge=0, le=65_535)
     """port on which to serve; 0 uses a free port"""
+    temporal: TemporalSection = TemporalSection()
     prices: tuple[PriceSection, ...] = ()
     """prices of individual pairs of layers"""
     safe_from_sat: int = Field(default=500_000, ge=0)

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, assert_never
 
-from layer2.errors import BadAnswer, JournalError, Layer2Error, NodeError, NonceTaken, Outcome
+from layer2.errors import BadAnswer, JournalError, Layer2Error, NodeError, NonceTaken, Outcome, StaleSwap
 from layer2.legs.views import ActStatus, LegState, LegView, Verb
 from layer2.model.transactions import Preimage
-from layer2.ports.journal import Delivery, Intent, Json
+from layer2.ports.journal import Delivery, Intent, Json, SwapRecord
 from layer2.ports.nonces import NonceClaim
 from layer2.swap_engine.runner_context import PartyLegs, Retries
 from layer2.swap_rules.machine import Act, ActView, LegEnd, Manner, Observed, Order, Step, holds_money
@@ -50,10 +51,15 @@ class Acts:
         self._retries = retries
         self._intents: list[Intent] | None = None
         self._unsettled: list[Intent] = []
+        self._attempts: dict[int, str] = {}
+        """The ids of attempts, by the number of their intent, of which it is not known whether they began."""
+        self.is_stale = False
+        """Whether another task acts for the swap, so that the record and the intents have to be loaded again."""
 
     async def load(self) -> None:
         """Read the intents again, and discard prepared acts that are not among them."""
         self._intents = list(await self._context.journal.intents(self._swap_id))
+        self.is_stale = False
         unsettled, self._unsettled = self._unsettled, []
         known = {one.number: one.act for one in self._intents}
         self.discard([intent for intent in unsettled if known.get(intent.number) != intent.act])
@@ -188,51 +194,69 @@ class Acts:
             except Exception:
                 LOG.exception("%s: a prepared act that was not journaled cannot be discarded", self._legs.label)
 
-    async def perform(self, intents: Sequence[Intent]) -> None:
-        """Perform journaled intents: those of one leg in order, and both legs concurrently."""
+    async def perform(self, record: SwapRecord, intents: Sequence[Intent]) -> None:
+        """Perform journaled intents: those of one leg in order, and both legs concurrently.
+
+        Args:
+            record: the version of the swap that ordered them. If another task has advanced it, nothing is sent.
+        """
         by_end: dict[str, list[Intent]] = {}
         for intent in intents:
             by_end.setdefault(intent.end, []).append(intent)
-        await asyncio.gather(*(self._perform_in_order(ones) for ones in by_end.values()))
+        await asyncio.gather(*(self._perform_in_order(record, ones) for ones in by_end.values()))
 
-    async def _perform_in_order(self, intents: Sequence[Intent]) -> None:
+    async def _perform_in_order(self, record: SwapRecord, intents: Sequence[Intent]) -> None:
         for intent in intents:
-            await self._perform(intent)
+            await self._perform(record, intent)
 
-    async def _perform(self, intent: Intent) -> None:
-        act, before = _act_of(intent), intent.delivery
+    async def _perform(self, record: SwapRecord, intent: Intent) -> None:
+        act, begun = _act_of(intent), intent.delivery
         try:
-            # A funding that is repeated too: a process that was replaced cannot write, and must not pay.
-            if not before.is_out or act.verb is Verb.FUND:
-                await self._leave(intent)
+            # A funding that is repeated too: a process that was replaced cannot write, and must not pay. Another act
+            # whose attempts have ended is sent without a write, so that it also leaves while the journal is read-only.
+            if begun is Delivery.LEAVING or not begun.is_out or act.verb is Verb.FUND:
+                begun = await self._begin(record, intent)
             delivery = await self._send(act, intent)
-            if delivery is Delivery.UNSENT and before.is_out:
+            if delivery is Delivery.UNSENT and begun is not Delivery.LEAVING:
                 # This attempt was not sent; an earlier one may have been.
-                delivery = Delivery.UNKNOWN if before is Delivery.LEAVING else before
-            await self._record(intent, delivery)
+                return
+            self._note(intent, await self._context.journal.record_delivery(record, intent.number, delivery))
+        except StaleSwap:
+            LOG.info("%s: another task acts for it; %s is not performed here", self._legs.label, _name(act))
+            self.is_stale = True
         except NonceTaken as error:
-            await self._lost_nonce(act, intent, error)
+            await self._lost_nonce(act, record, intent, error)
         except JournalError as error:
             self._retries.note(act, f"the delivery of {_name(act)} could not be journaled", error)
 
-    async def _leave(self, intent: Intent) -> None:
+    async def _begin(self, record: SwapRecord, intent: Intent) -> Delivery:
+        # If this fails, the attempt may have begun: the next call repeats it with the same id, so that it is not taken
+        # for an attempt of another process.
+        attempt = self._attempts.setdefault(intent.number, secrets.token_hex(16))
+        journal, nonces = self._context.journal, self._nonces(intent, is_journaled=True)
         try:
-            await self._record(intent, Delivery.LEAVING, self._nonces(intent, is_journaled=True))
-        except NonceTaken:
+            begun = await journal.begin_delivery(record, intent, attempt, nonces=nonces)
+        except (StaleSwap, NonceTaken):
             raise
         except JournalError:
             if not intent.delivery.is_out:
                 # It may be in the journal, and not in its register. A later start would take the act as possibly sent.
                 with suppress(JournalError):
-                    await self._record(intent, Delivery.UNSENT)
+                    unsent = await journal.record_delivery(record, intent.number, Delivery.UNSENT, attempt=attempt)
+                    self._note(intent, unsent)
             raise
+        del self._attempts[intent.number]
+        self._note(intent, begun)
+        return begun
 
-    async def _lost_nonce(self, act: Act, intent: Intent, error: NonceTaken) -> None:
+    async def _lost_nonce(self, act: Act, record: SwapRecord, intent: Intent, error: NonceTaken) -> None:
         """Another transaction has the act's nonce, so this act is never sent. An earlier attempt may have been."""
         self._retries.note(act, f"{_name(act)} has lost its nonce", error)
         if not intent.delivery.is_out:
             try:
-                await self._record(intent, Delivery.REJECTED)
+                self._note(
+                    intent, await self._context.journal.record_delivery(record, intent.number, Delivery.REJECTED)
+                )
             except JournalError as failure:
                 self._retries.note(act, f"the delivery of {_name(act)} could not be journaled", failure)
 
@@ -247,8 +271,7 @@ class Acts:
         self._retries.worked(act)
         return Delivery.TAKEN
 
-    async def _record(self, intent: Intent, delivery: Delivery, nonces: Sequence[NonceClaim] = ()) -> None:
-        await self._context.journal.record_delivery(self._swap_id, intent.number, delivery, nonces=nonces)
+    def _note(self, intent: Intent, delivery: Delivery) -> None:
         self._intents = [replace(one, delivery=delivery) if one.number == intent.number else one for one in self._known]
 
     @property

@@ -96,7 +96,7 @@ class Driver:
                 was_idle, self._is_idle = self._is_idle, False
                 if look is None or self.record.is_final:
                     continue
-                if was_idle and self._is_quiet(look):
+                if was_idle and self.is_quiet(look):
                     # If it cannot sleep, the next try comes after another wait.
                     return look
                 self._is_idle = not await self._wait(look)
@@ -134,6 +134,26 @@ class Driver:
             except Exception as error:  # noqa: BLE001 - noted, with its traceback
                 self._retries.note(("free", end), f"the reserve for the {end.value} cannot be released", error)
 
+    async def advance(self) -> tuple[Look | None, float]:
+        """Load the swap, and have one turn. Its errors are logged.
+
+        Returns:
+            What it found, as ``turn`` returns it, and the seconds after which the swap needs another turn in any case.
+        """
+        self._stale = True
+        try:
+            look = await self._turn_and_note()
+        except StaleSwap:
+            LOG.info("%s: another task moved it", self._label)
+            return None, 0.0
+        except Layer2Error as error:
+            LOG.warning("%s: %s", self._name(), error)
+            return None, self._retries.failed(_TURN)
+        except Exception:
+            LOG.exception("%s: unexpected error", self._name())
+            return None, self._retries.failed(_TURN)
+        return look, 0.0 if look is None else self._seconds(look)
+
     async def turn(self) -> Look | None:
         """Observe, decide, journal and act once; return what to wait on, or None if the next turn can follow at once.
 
@@ -141,7 +161,7 @@ class Driver:
             StaleSwap: another task moved the swap.
             JournalError: nothing new was performed.
         """
-        if self._stale:
+        if self._stale or self._acts.is_stale:
             await self._reload()
         observed = await self._observe()
         state = record_state(self.record)
@@ -158,8 +178,8 @@ class Driver:
             # The next turn orders the acts that follow.
             await self._advance(state, step, observed, Prepared((), (), {}))
             return None
-        await self._acts.perform((*prepared.new, *prepared.again))
-        if changed or not step.settled:
+        await self._acts.perform(self.record, (*prepared.new, *prepared.again))
+        if changed or not step.settled or self._acts.is_stale:
             return None
         return Look(observed, step.wake_at, ordered=bool(prepared.new or prepared.again or prepared.failed))
 
@@ -292,12 +312,18 @@ class Driver:
         Returns:
             Whether anything but the longest wait ended it.
         """
-        times = [self._retries.seconds_left(), self._endings.look_again_in()]
+        seconds = self._seconds(look)
+        return await self.has_changed(look, seconds) or seconds < self._context.poll_seconds
+
+    def _seconds(self, look: Look) -> float:
+        """The longest wait until the next turn."""
+        times = [self._retries.seconds_left(), self._endings.look_again_in(), self._context.poll_seconds]
         if look.wake_at is not None:
             times.append(look.wake_at - self._context.clock.now())
-        seconds = min((time for time in times if time is not None), default=self._context.poll_seconds)
-        is_cut_short = seconds < self._context.poll_seconds
-        seconds = max(min(seconds, self._context.poll_seconds), _SHORTEST_WAIT_SECONDS)
+        return max(min(time for time in times if time is not None), _SHORTEST_WAIT_SECONDS)
+
+    async def has_changed(self, look: Look, seconds: float) -> bool:
+        """Wait until a layer may show something else than the last turn found; return whether it did in time."""
         waits = {
             end: asyncio.ensure_future(self._legs.layer(end).wait_for_change(self._legs.htlcs[end], view))
             for end, view in look.observed.views.items()
@@ -322,7 +348,7 @@ class Driver:
             else:
                 self._retries.worked(("wait", end))
         await asyncio.sleep(_SHORTEST_WAIT_SECONDS)
-        return is_cut_short or bool(done)
+        return bool(done)
 
     def _may_change(self, end: LegEnd, view: LegView) -> bool:
         is_up = self._swap.leg(end).protocol in self._context.legs
@@ -330,7 +356,7 @@ class Driver:
 
     # Sleeping
 
-    def _is_quiet(self, look: Look) -> bool:
+    def is_quiet(self, look: Look) -> bool:
         """Whether nothing is under way, so that only a change of a leg or a later time can require another turn."""
         views, followed = look.observed.views, self._followed(look)
         waits_for_own = look.ordered or is_under_way(look.observed) or self._endings.look_again_in() is not None
@@ -380,8 +406,9 @@ class Driver:
         if loaded is None:
             raise JournalError("the swap is no longer in the journal", transfer_id=self.record.swap_id)
         await self._acts.load()
-        self.record, self._stale = loaded, False
-        self._context.announce(loaded)
+        is_newer, self.record, self._stale = loaded.version != self.record.version, loaded, False
+        if is_newer:
+            self._context.announce(loaded)
 
     def _name(self) -> str:
         return f"{self._label} in state {self.record.state['state']}"

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 
-from layer2.errors import JournalError, Layer2Error, NodeError, NodeUnreachable, TaskCancelled, UnknownTransfer
+from layer2.errors import JournalError, NodeError, NodeUnreachable
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.legs.views import LegState, LegView
 from layer2.model.layers import Layer2ProtocolType
@@ -21,13 +21,19 @@ from layer2.ports.signing import PreimageSource
 from layer2.swap_engine.driver import Driver, Look
 from layer2.swap_engine.runner_context import Retries, RunnerContext
 from layer2.swap_engine.sleepers import Sleeper, Sleepers
+from layer2.swap_engine.watchers import Watchers
 
-__all__ = ["SwapRunner"]
+__all__ = ["SwapRunner", "check_shows_an_end"]
 
 LOG = logging.getLogger("layer2.swap_engine")
 
 
-def _check_shows_an_end(source: LegView | None) -> None:
+def check_shows_an_end(source: LegView | None) -> None:
+    """Check what a turn of a final swap found of its source.
+
+    Raises:
+        NodeError: the source cannot be read now, or holds money that is not settled yet.
+    """
     if source is None:
         raise NodeUnreachable("the source leg cannot be read now")
     if source.state is LegState.PENDING:
@@ -63,17 +69,13 @@ class SwapRunner:
         may_fund: bool = True,
     ) -> None:
         self._journal = journal
-        self._on_change = on_change
-        self._poll_seconds = poll_seconds
+        self._watchers = Watchers(journal, on_change, poll_seconds)
         self._sleepers = Sleepers(clock, poll_seconds, self._awaken, lambda: self.awake)
         self._context = RunnerContext(
             journal, legs, preimages, rules, clock, self.announce, self._sleepers.turned, poll_seconds, may_fund
         )
         self._drivers: dict[SwapId, Driver] = {}
         self._tasks: dict[SwapId, asyncio.Task[None]] = {}
-        self._watchers: dict[SwapId, set[asyncio.Queue[SwapRecord | None]]] = {}
-        self._closed = False
-        self._because: JournalError | None = None
         self._left: Sequence[SwapId] = ()
         """The open swaps that were driven when it was closed."""
 
@@ -119,7 +121,7 @@ class SwapRunner:
             self.check_open(record.swap_id)
             self._start(driver)
         elif look is not None:
-            _check_shows_an_end(look.observed.source)
+            check_shows_an_end(look.observed.source)
         return driver.record
 
     def check_open(self, swap_id: SwapId | None) -> None:
@@ -129,15 +131,7 @@ class SwapRunner:
             TaskCancelled: it is closed; the swap resumes at the next start.
             JournalError: it was closed for that reason.
         """
-        if self._closed:
-            raise self._end_of(swap_id)
-
-    def _end_of(self, swap_id: SwapId | None) -> Layer2Error:
-        if self._because is None:
-            return TaskCancelled("the runner was closed; the swap resumes at the next start", transfer_id=swap_id)
-        return JournalError(
-            self._because.message, code=self._because.code, remedy=self._because.remedy, transfer_id=swap_id
-        )
+        self._watchers.check_open(swap_id)
 
     @property
     def awake(self) -> int:
@@ -220,14 +214,7 @@ class SwapRunner:
 
     def announce(self, record: SwapRecord) -> None:
         """Send a version that was written to watchers and ``on_change``."""
-        for queue in self._watchers.get(record.swap_id, ()):
-            queue.put_nowait(record)
-        if self._on_change is not None:
-            try:
-                self._on_change(record)
-            except Exception:
-                # An error of a listener must not stop a swap.
-                LOG.exception("on_change failed in version %d", record.version)
+        self._watchers.announce(record)
 
     async def resume(self, roles: Sequence[Role] = (Role.TAKER, Role.PROVIDER)) -> Sequence[SwapId]:
         """Drive every open swap of these roles that has terms, regardless of which layers are up.
@@ -254,7 +241,7 @@ class SwapRunner:
         self._sleepers.load([row for row in rows if not self._is_driven(row.swap_id)])
         return found
 
-    async def watch(self, swap_id: SwapId, *, poll_seconds: float | None = None) -> AsyncGenerator[SwapRecord, None]:
+    def watch(self, swap_id: SwapId, *, poll_seconds: float | None = None) -> AsyncGenerator[SwapRecord, None]:
         """The current record, then every new version up to the final one.
 
         Args:
@@ -265,22 +252,7 @@ class SwapRunner:
             UnknownTransfer: the journal has no such swap.
             TaskCancelled: the runner was closed.
         """
-        queue: asyncio.Queue[SwapRecord | None] = asyncio.Queue()
-        # Before the first read, so that no version is lost between the two.
-        self._watchers.setdefault(swap_id, set()).add(queue)
-        try:
-            record = await self._load(swap_id)
-            yield record
-            while not record.is_final:
-                newer = await self._next_version(queue, swap_id, poll_seconds or self._poll_seconds)
-                if newer.version > record.version:
-                    record = newer
-                    yield record
-        finally:
-            watchers = self._watchers[swap_id]
-            watchers.discard(queue)
-            if not watchers:
-                del self._watchers[swap_id]
+        return self._watchers.watch(swap_id, poll_seconds=poll_seconds)
 
     async def aclose(self, because: JournalError | None = None) -> Sequence[SwapId]:
         """Stop driving at once, without waiting for any swap. Can be repeated.
@@ -291,9 +263,9 @@ class SwapRunner:
         Returns:
             The open swaps that were driven.
         """
-        if self._closed:
+        if self._watchers.is_closed:
             return self._left
-        self._closed, self._because = True, because
+        self._watchers.close(because)
         rows, drivers = self._sleepers.rows(), dict(self._drivers)
         loading, tasks = self._tasks.keys() - drivers.keys(), tuple(self._tasks.values())
         self._sleepers.close()
@@ -302,36 +274,10 @@ class SwapRunner:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for queues in self._watchers.values():
-            for queue in queues:
-                queue.put_nowait(None)
+        self._watchers.end()
         awake = [swap_id for swap_id, driver in drivers.items() if not driver.record.is_final]
         self._left = (*awake, *loading, *(row.swap_id for row in rows))
         return self._left
-
-    async def _next_version(
-        self, queue: asyncio.Queue[SwapRecord | None], swap_id: SwapId, poll_seconds: float
-    ) -> SwapRecord:
-        self.check_open(swap_id)
-        try:
-            async with asyncio.timeout(poll_seconds):
-                newer = await queue.get()
-        except TimeoutError:
-            return await self._load(swap_id)
-        if newer is None:
-            raise self._end_of(swap_id)
-        return newer
-
-    async def _load(self, swap_id: SwapId) -> SwapRecord:
-        try:
-            record = await self._journal.load(swap_id)
-        except JournalError:
-            # If the runner was closed first, a closed journal is not a failure.
-            self.check_open(swap_id)
-            raise
-        if record is None:
-            raise UnknownTransfer("the journal has no such transfer", transfer_id=swap_id)
-        return record
 
     def _ended(self, swap_id: SwapId, task: asyncio.Task[None]) -> None:
         if self._tasks.get(swap_id) is task:

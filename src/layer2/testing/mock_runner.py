@@ -169,7 +169,7 @@ class ScriptedRunner(SwapRunner):
             UnknownTransfer: there is no such swap.
             ValueError: others do not fund the swap, or terms were not agreed.
         """
-        record = await self._load(swap_id)
+        record = await self._watchers.load(swap_id)
         signed = record_terms(record)
         if signed is None or not is_funded_by_others(record):
             raise ValueError(f"transfer {swap_id} has no address that others pay")
@@ -178,7 +178,7 @@ class ScriptedRunner(SwapRunner):
             await asyncio.wait({self._tasks[swap_id]})
             driver = self._drivers.get(swap_id)
         if driver is None:
-            record = await self._load(swap_id)
+            record = await self._watchers.load(swap_id)
             driver = self._drivers.get(swap_id) or self._driver(record)
         assert isinstance(driver, _ScriptedDriver)
         tx_id = secrets.token_hex(32)

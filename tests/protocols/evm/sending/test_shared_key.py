@@ -64,7 +64,8 @@ class Worker:
     async def perform(self, record: SwapRecord, act: Json) -> None:
         """Perform a journaled act as the engine does."""
         nonces = self.client.legs.nonces(act, is_journaled=True)
-        await self.journal.record_delivery(record.swap_id, 1, Delivery.LEAVING, nonces=nonces)
+        [intent] = await self.journal.intents(record.swap_id)
+        await self.journal.begin_delivery(record, intent, "one", nonces=nonces)
         await self.client.legs.perform(act)
 
     async def lock(self, htlc: Htlc, number: int) -> Json:
@@ -204,8 +205,9 @@ async def test_an_act_whose_worker_died_before_it_was_marked_as_leaving_loses_it
     # The approval and the lock of the act had the two nonces before.
     await workers.all_mined(3)
     nonces = two.client.legs.nonces(act, is_journaled=True)
+    [intent] = await two.journal.intents(record.swap_id)
     with pytest.raises(NonceTaken):
-        await two.journal.record_delivery(record.swap_id, 1, Delivery.LEAVING, nonces=nonces)
+        await two.journal.begin_delivery(record, intent, "two", nonces=nonces)
     assert await two.client.legs.act_status(act) is not ActStatus.DONE
     assert [each.delivery for each in await two.journal.intents(record.swap_id)] == [Delivery.INTENDED]
 

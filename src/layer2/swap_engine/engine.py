@@ -1,0 +1,59 @@
+"""``SwapEngine``: what carries out the swaps of a journal, in this process or with workers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import Protocol
+
+from layer2.model.transactions import SwapId
+from layer2.ports.journal import Role, SwapRecord
+
+__all__ = ["SwapEngine"]
+
+
+class SwapEngine(Protocol):
+    """Carries out agreed swaps in the background until each is final."""
+
+    def drive(self, record: SwapRecord) -> None:
+        """Carry out an agreed swap. Has no effect on a swap that is carried out already.
+
+        Raises:
+            JournalError: the record has no terms.
+            TaskCancelled: the engine is closed; the swap resumes at the next start.
+        """
+        ...
+
+    async def revisit(self, record: SwapRecord) -> SwapRecord:
+        """Check a final swap once: a late funding reopens it.
+
+        Returns:
+            The newest record. If it is open, the swap is carried out.
+
+        Raises:
+            NodeError: the source cannot be read now, or holds money that is not settled yet; try again later.
+            JournalError: the record has no terms, or another task has advanced the swap.
+            TaskCancelled: the engine is closed.
+        """
+        ...
+
+    async def resume(self, roles: Sequence[Role] = ...) -> Sequence[SwapId]:
+        """Carry out every open swap of these roles that has terms; return their ids.
+
+        Raises:
+            JournalError: they cannot be read.
+            TaskCancelled: the engine is closed.
+        """
+        ...
+
+    def watch(self, swap_id: SwapId, *, poll_seconds: float | None = None) -> AsyncGenerator[SwapRecord, None]:
+        """The current record, then every new version up to the final one. Some versions may be skipped.
+
+        Raises:
+            UnknownTransfer: the journal has no such swap.
+            TaskCancelled: the engine was closed.
+        """
+        ...
+
+    async def aclose(self) -> Sequence[SwapId]:
+        """Stop at once, without waiting for any swap; return the open swaps."""
+        ...

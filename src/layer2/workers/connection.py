@@ -1,0 +1,74 @@
+"""The connection to a Temporal server."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import timedelta
+from typing import Final
+
+from temporalio.client import Client, WorkflowHandle
+from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.service import RPCError, RPCStatusCode
+
+from layer2.errors import NodeUnreachable, Outcome
+from layer2.model.transactions import SwapId
+from layer2.workers.settings import TemporalSection
+from layer2.workers.workflow import NEWS, SwapWorkflow
+
+__all__ = ["Temporal"]
+
+_CALL: Final = timedelta(seconds=5)
+
+
+class Temporal:
+    """A namespace and a task queue of a Temporal server.
+
+    Raises, all methods: NodeUnreachable if the server does not answer.
+    """
+
+    def __init__(self, client: Client, task_queue: str) -> None:
+        self.client = client
+        self.task_queue = task_queue
+
+    @classmethod
+    async def connect(cls, settings: TemporalSection) -> Temporal:
+        """Connect to the server."""
+        try:
+            # Histories contain the identity. The default one names the machine.
+            client = await Client.connect(
+                settings.address, namespace=settings.namespace, identity=f"layer2-{secrets.token_hex(4)}"
+            )
+        except RuntimeError as error:
+            raise NodeUnreachable(
+                f"the Temporal server at {settings.address} cannot be reached",
+                outcome=Outcome.NOT_SENT,
+                remedy="start it, or correct temporal.address",
+            ) from error
+        return cls(client, settings.task_queue)
+
+    async def start(self, swap_id: SwapId) -> None:
+        """Start the workflow of a swap, unless it runs."""
+        try:
+            await self.client.start_workflow(
+                SwapWorkflow.run,
+                swap_id,
+                id=swap_id,
+                task_queue=self.task_queue,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                rpc_timeout=_CALL,
+            )
+        except RPCError as error:
+            raise _unreachable(error) from error
+
+    async def report(self, swap_id: SwapId) -> None:
+        """Signal the workflow of a swap that something may have changed. Has no effect if it has ended."""
+        handle: WorkflowHandle[SwapWorkflow, None] = self.client.get_workflow_handle(swap_id)
+        try:
+            await handle.signal(NEWS, rpc_timeout=_CALL)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise _unreachable(error) from error
+
+
+def _unreachable(error: RPCError) -> NodeUnreachable:
+    return NodeUnreachable(f"the Temporal server did not answer: {error.status.name}", outcome=Outcome.UNKNOWN)

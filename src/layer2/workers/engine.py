@@ -1,0 +1,136 @@
+"""``SwapEngine`` of a process that accepts swaps and leaves their turns to workers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Final
+
+from layer2.errors import Layer2Error
+from layer2.model.transactions import SwapId
+from layer2.ports.journal import Role, SwapJournal, SwapRecord
+from layer2.swap_engine.turns import Turns
+from layer2.swap_engine.watchers import Watchers
+from layer2.workers.connection import Temporal
+
+__all__ = ["WorkflowEngine"]
+
+LOG: Final = logging.getLogger("layer2.workers")
+_READ_SECONDS: Final = 0.5
+"""Between two reads of the versions that workers wrote."""
+_FIRST_RETRY_SECONDS: Final = 0.5
+_LONGEST_RETRY_SECONDS: Final = 30.0
+_STARTS: Final = 50
+"""Workflows that are started at the same time."""
+
+
+class WorkflowEngine:
+    """Starts the workflow of each swap, and reads from the journal what the workers did.
+
+    A workflow that cannot be started is tried again until it can: the swap is in the journal.
+
+    Args:
+        turns: has the turns of ``revisit``, and frees what this process reserved when it accepted a swap.
+        on_change: called in the loop with new versions of records; must not block. It may miss some.
+    """
+
+    def __init__(
+        self, journal: SwapJournal, temporal: Temporal, turns: Turns, on_change: Callable[[SwapRecord], None]
+    ) -> None:
+        self._journal = journal
+        self._temporal = temporal
+        self._turns = turns
+        self._watchers = Watchers(journal, on_change, _READ_SECONDS)
+        self._versions: dict[SwapId, int] = {}
+        """The version of each open swap that was read last."""
+        self._starting: dict[SwapId, asyncio.Task[None]] = {}
+        self._places = asyncio.Semaphore(_STARTS)
+
+    def drive(self, record: SwapRecord) -> None:
+        """See ``SwapEngine``."""
+        self._watchers.check_open(record.swap_id)
+        if self._versions.get(record.swap_id, 0) < record.version:
+            self._versions[record.swap_id] = record.version
+            self._watchers.announce(record)
+        if not record.is_final:
+            self._start(record.swap_id)
+
+    async def revisit(self, record: SwapRecord) -> SwapRecord:
+        """See ``SwapEngine``."""
+        self._watchers.check_open(record.swap_id)
+        newest = await self._turns.revisit(record)
+        if not newest.is_final:
+            self.drive(newest)
+        return newest
+
+    async def resume(self, roles: Sequence[Role] = (Role.TAKER, Role.PROVIDER)) -> Sequence[SwapId]:
+        """See ``SwapEngine``."""
+        found: list[SwapId] = []
+        for role in roles:
+            before: int | None = None
+            while page := await self._journal.open_rows(role, before):
+                before = page[-1].number
+                found += [each.swap_id for each in page]
+        self._watchers.check_open(found[0] if found else None)
+        for swap_id in found:
+            self._start(swap_id)
+        return found
+
+    def watch(self, swap_id: SwapId, *, poll_seconds: float | None = None) -> AsyncGenerator[SwapRecord, None]:
+        """See ``SwapEngine``."""
+        return self._watchers.watch(swap_id, poll_seconds=poll_seconds)
+
+    async def keep_reading(self, role: Role) -> None:
+        """Announce what the workers wrote, until cancelled. One statement reads the versions of all open swaps."""
+        while True:
+            try:
+                await self.read(role)
+            except Layer2Error as error:
+                LOG.warning("the journal cannot be read: %s", error)
+            await asyncio.sleep(_READ_SECONDS)
+
+    async def read(self, role: Role) -> None:
+        """Announce what the workers wrote since the last call."""
+        known = dict(self._versions)
+        versions = await self._journal.open_versions(role)
+        changed = [swap_id for swap_id, version in versions.items() if known.get(swap_id, 0) < version]
+        # One that is not open any more has ended.
+        for swap_id in (*changed, *(known.keys() - versions.keys())):
+            record = await self._journal.load(swap_id)
+            if record is None:
+                del self._versions[swap_id]
+                continue
+            if record.is_final:
+                self._versions.pop(swap_id, None)
+                self._turns.free(record)
+            else:
+                self._versions[swap_id] = record.version
+            self._watchers.announce(record)
+
+    async def aclose(self) -> Sequence[SwapId]:
+        """See ``SwapEngine``. The workers continue."""
+        self._watchers.close()
+        tasks = tuple(self._starting.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._watchers.end()
+        return tuple(self._versions)
+
+    def _start(self, swap_id: SwapId) -> None:
+        if swap_id not in self._starting:
+            task = asyncio.get_running_loop().create_task(self._keep_starting(swap_id), name="layer2-start")
+            self._starting[swap_id] = task
+            task.add_done_callback(lambda _: self._starting.pop(swap_id))
+
+    async def _keep_starting(self, swap_id: SwapId) -> None:
+        pause = _FIRST_RETRY_SECONDS
+        while True:
+            try:
+                async with self._places:
+                    return await self._temporal.start(swap_id)
+            except Layer2Error as error:
+                LOG.warning("the workflow of swap %s cannot be started: %s; retry in %.1f s", swap_id, error, pause)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_RETRY_SECONDS)

@@ -1,0 +1,290 @@
+"""Transfers with a provider whose swaps Temporal workers carry out, on a real Temporal server and PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import pytest_asyncio
+from temporalio.client import Client, WorkflowHistory
+from temporalio.worker import Replayer
+
+from forked_simnet import running_simnet
+from forking import PARENT, Forked, fork
+from layer2 import Layer2Manager, TransferState
+from layer2.journal.sql_journal import SqlJournal
+from layer2.local.network import LocalNetwork
+from layer2.model.transactions import SwapId
+from layer2.ports.journal import Delivery, Role
+from layer2.workers.worker import WORKFLOW_RUNNER
+from layer2.workers.workflow import SwapWorkflow
+from networks.conftest import steering
+from networks.mining import BitcoinMiner
+from networks.parties import ProviderProcess
+from networks.swaps import Swaps
+from networks.waiting import until
+from postgres_server import Server, server
+from temporal_server import TemporalServer, temporal
+
+__all__ = ["server", "temporal"]
+
+BOTH = ("bob_to_lightning", "lightning_to_bob")
+RECORDED: Final = Path(__file__).with_name("history.json")
+
+
+@dataclass
+class Deployment:
+    """A provider: its front end, its workers and its journal."""
+
+    network: LocalNetwork
+    front: ProviderProcess
+    environment: Mapping[str, str]
+    running: dict[str, Forked] = field(default_factory=dict)
+
+    async def start(self, *names: str) -> None:
+        """Start workers, and wait until they work."""
+        for name in names:
+            with self.log(name).open("ab") as log, pytest.MonkeyPatch.context() as patch:
+                for variable, value in self.environment.items():
+                    patch.setenv(variable, value)
+                arguments = [str(self.front.directory / "provider.toml"), "--ready-file", str(self._ready(name))]
+                self.running[name] = fork("layer2.provider.worker", [*arguments, "--with-parent", PARENT], output=log)
+        for name in names:
+
+            async def works(name: str = name) -> bool:
+                assert self.running[name].poll() is None, self.log(name).read_text()
+                return self._ready(name).exists()
+
+            await until(works, f"{name} works")
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """Send a signal to a worker."""
+        os.kill(self.running[name].pid, number)
+
+    async def stop_between_acts(self, name: str) -> None:
+        """Stop a worker while no act is leaving: no other worker sends a payment that a stopped one may have sent."""
+
+        async def is_stopped() -> bool:
+            self.signal(name, signal.SIGSTOP)
+            intents = [each for _, *ones in (await self.acts()).values() for each in ones]
+            if any(each.delivery is Delivery.LEAVING for each in intents):
+                self.signal(name, signal.SIGCONT)
+                return False
+            return True
+
+        await until(is_stopped, f"{name} is stopped")
+
+    def kill(self) -> None:
+        """Kill all workers."""
+        for worker in self.running.values():
+            worker.kill()
+            worker.wait(30)
+        self.running.clear()
+
+    def log(self, name: str) -> Path:
+        """The log of a worker."""
+        return self.front.directory / f"{name}.log"
+
+    def _ready(self, name: str) -> Path:
+        return self.front.directory / f"{name}.json"
+
+    def versions(self, name: str) -> int:
+        """The number of versions of swaps that a worker wrote or read."""
+        lines = self.log(name).read_text().splitlines()
+        return sum(json.loads(line)["event"] == "swap_changed" for line in lines if line.startswith("{"))
+
+    async def all_ended(self) -> None:
+        """Wait until every swap of the provider is final."""
+        journal = await SqlJournal.open(self.environment["LAYER2_JOURNAL__URL"])
+
+        async def are_final() -> bool:
+            return not await journal.open_versions(Role.PROVIDER)
+
+        try:
+            await until(are_final, "the swaps of the provider are final")
+        finally:
+            await journal.aclose()
+
+    async def acts(self) -> Mapping[SwapId, Sequence[Any]]:
+        """The version and the intents of every swap of the provider."""
+        journal = await SqlJournal.open(self.environment["LAYER2_JOURNAL__URL"])
+        try:
+            assert await journal.problems() == []
+            records = await journal.list(role=Role.PROVIDER)
+            return {each.swap_id: [each.version, *await journal.intents(each.swap_id)] for each in records}
+        finally:
+            await journal.aclose()
+
+
+@pytest.fixture(scope="module")
+def running(server: Server, temporal: TemporalServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """The provider's front end, without a worker."""
+    directory = tmp_path_factory.mktemp("temporal")
+    environment = {
+        "LAYER2_TEMPORAL__ADDRESS": temporal.address,
+        "LAYER2_TEMPORAL__TASK_QUEUE": directory.name,
+        "LAYER2_JOURNAL__URL": asyncio.run(server.journal()),
+    }
+    with running_simnet(directory / "network") as network:
+        front = ProviderProcess(network, directory / "provider", options=("--engine", "temporal"))
+        with pytest.MonkeyPatch.context() as patch:
+            for variable, value in environment.items():
+                patch.setenv(variable, value)
+            asyncio.run(connected(temporal))
+            front.start()
+        yield Deployment(network, front, environment)
+        front.kill()
+
+
+@pytest.fixture
+def deployment(running: Deployment) -> Iterator[Deployment]:
+    """The same. Its workers end with the test."""
+    yield running
+    running.kill()
+
+
+@pytest_asyncio.fixture
+async def swaps(deployment: Deployment, tmp_path: Path) -> AsyncIterator[Swaps]:
+    async with steering(deployment.network) as control:
+        yield Swaps(deployment.network, control, deployment.front, tmp_path, BitcoinMiner(control))
+
+
+async def connected(temporal: TemporalServer) -> Client:
+    """A client of the server, once it has started."""
+    found: list[Client] = []
+
+    async def is_up() -> bool:
+        try:
+            found.append(await Client.connect(temporal.address))
+        except RuntimeError:
+            return False
+        return True
+
+    await until(is_up, "the Temporal server is up")
+    return found[0]
+
+
+async def start(swaps: Swaps, layers: Layer2Manager, *directions: str) -> list[str]:
+    """Start transfers; return their ids."""
+    return [await swaps.begin(layers, direction) for direction in directions]
+
+
+async def all_complete(layers: Layer2Manager, transfer_ids: Sequence[str]) -> None:
+    await asyncio.gather(*(layers.wait_for_transfer_async(each) for each in transfer_ids))
+    states: dict[str, TransferState] = {each.transfer_id: each.state for each in await layers.list_transfers_async()}
+    assert [states[each] for each in transfer_ids] == [TransferState.COMPLETED] * len(transfer_ids)
+
+
+async def test_transfers_complete_both_ways_and_their_histories_contain_public_ids_only(
+    deployment: Deployment, swaps: Swaps, temporal: TemporalServer
+) -> None:
+    await deployment.start("one")
+    client = await connected(temporal)
+    async with swaps.manager() as layers, swaps.quick_finality():
+        transfer_ids = await start(swaps, layers, *BOTH)
+        await all_complete(layers, transfer_ids)
+    for transfer_id in transfer_ids:
+        handle = client.get_workflow_handle(transfer_id)
+        await handle.result()
+        history = await handle.fetch_history()
+        values = list(payloads(json.loads(history.to_json())))
+        shown = {"is_final", "wait_seconds", "has_begun"}
+        assert {transfer_id} == {each for each in values if isinstance(each, str)}
+        assert all(each.keys() == shown for each in values if isinstance(each, dict))
+        assert all(isinstance(each, str | dict | bool) for each in values)
+        assert os.uname().nodename not in history.to_json()
+        await replayed(history)
+
+
+def payloads(part: Any) -> Iterator[Any]:
+    """Every value that a history contains."""
+    if isinstance(part, list):
+        for each in part:
+            yield from payloads(each)
+    elif isinstance(part, dict):
+        if "metadata" in part and "data" in part:
+            yield json.loads(base64.b64decode(part["data"]))
+        for each in part.values():
+            yield from payloads(each)
+
+
+async def replayed(history: WorkflowHistory) -> None:
+    """Run the workflow's code on a history; it raises if the code would have decided otherwise."""
+    await Replayer(workflows=[SwapWorkflow], workflow_runner=WORKFLOW_RUNNER).replay_workflow(history)
+
+
+async def test_a_history_that_an_earlier_version_recorded_replays() -> None:
+    await replayed(WorkflowHistory.from_json("recorded", RECORDED.read_text()))
+
+
+def test_turns_of_a_swap_that_has_begun_are_in_a_queue_of_their_own() -> None:
+    events = json.loads(RECORDED.read_text())["events"]
+    scheduled = [event.get("activityTaskScheduledEventAttributes") for event in events]
+    queues = [each["taskQueue"]["name"] for each in scheduled if each is not None]
+    begun = queues.index("temporal0-begun")
+    assert queues == ["temporal0"] * begun + ["temporal0-begun"] * (len(queues) - begun)
+    assert 0 < begun < len(queues)
+
+
+async def test_when_one_of_three_workers_is_killed_the_others_complete_its_swaps(
+    deployment: Deployment, swaps: Swaps
+) -> None:
+    names = ("first", "second", "third")
+    await deployment.start(*names)
+    await swaps.hold_finality()
+    async with swaps.manager() as layers:
+        transfer_ids = await start(swaps, layers, *BOTH * 3)
+
+        async def has_worked() -> bool:
+            return all(deployment.versions(name) for name in names)
+
+        await until(has_worked, "every worker has had turns")
+        deployment.signal("first", signal.SIGKILL)
+        async with swaps.quick_finality():
+            await all_complete(layers, transfer_ids)
+    acts = await deployment.acts()
+    for swap_id in transfer_ids:
+        payments = [intent for intent in acts[SwapId(swap_id)][1:] if intent.verb == "fund"]
+        assert len(payments) == 1
+
+
+async def test_a_worker_that_was_stopped_does_nothing_for_swaps_that_others_completed(
+    deployment: Deployment, swaps: Swaps
+) -> None:
+    # Both before one stops: a worker that starts excludes those that have lost the guard.
+    await deployment.start("sleeper", "other")
+    async with swaps.manager() as layers, swaps.quick_finality():
+        transfer_ids = await start(swaps, layers, *BOTH)
+
+        async def has_worked() -> bool:
+            return deployment.versions("sleeper") > 0
+
+        await until(has_worked, "it is at work")
+        await deployment.stop_between_acts("sleeper")
+        try:
+            await all_complete(layers, transfer_ids)
+            await deployment.all_ended()
+            before = await deployment.acts()
+        finally:
+            deployment.signal("sleeper", signal.SIGCONT)
+        # The one that wakes has turns again.
+        deployment.signal("other", signal.SIGKILL)
+        await all_complete(layers, await start(swaps, layers, *BOTH))
+    after = await deployment.acts()
+    assert {swap_id: prepared(after[swap_id]) for swap_id in before} == {
+        swap_id: prepared(acts) for swap_id, acts in before.items()
+    }
+
+
+def prepared(acts: Sequence[Any]) -> Sequence[Any]:
+    """Without deliveries: the one that wakes may still learn how the act that it had begun to send ended."""
+    version, *intents = acts
+    return [version, *(replace(intent, delivery=Delivery.INTENDED) for intent in intents)]
