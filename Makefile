@@ -11,7 +11,7 @@ SECONDS ?= 20
 SEED ?= 1
 NETWORK ?= simnet
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check --no-input
-# uv needs a tenth of pip's time. It comes with $(DEV).
+# uv needs a tenth of pip's time. It comes with $(DEV), into which pip installs it first.
 UV_INSTALL = $(DEV)/bin/uv pip install --quiet --no-deps --only-binary :all:
 # Otherwise each of the many processes that are started compiles the libraries again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -126,8 +126,10 @@ $(DEMO)/.ready: requirements/demo.txt pyproject.toml
 $(DEV)/.ready: requirements/dev.txt pyproject.toml
 	@echo "installing into $(DEV) (once) ..."
 	@$(PYTHON) -m venv $(DEV)
-	@$(DEV)/bin/python $(PIP_INSTALL) --no-deps --require-hashes --only-binary :all: -r requirements/dev.txt
-	@$(DEV)/bin/python $(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@awk '/^uv==/, !/\\$$/' requirements/dev.txt \
+		| $(DEV)/bin/python $(PIP_INSTALL) --no-deps --require-hashes --only-binary :all: -r /dev/stdin
+	@$(UV_INSTALL) --python $(DEV)/bin/python --require-hashes -r requirements/dev.txt
+	@$(DEV)/bin/uv pip install --quiet --python $(DEV)/bin/python --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(FUZZ)/.ready: requirements/fuzz.txt pyproject.toml

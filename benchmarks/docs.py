@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "benchmarks.md"
-NAMES: Final = ("evm", "lightning", "bitcoin", "swaps", "sleeping", "durability", "async", "imports")
+NAMES: Final = ("evm", "lightning", "bitcoin", "swaps", "sleeping", "durability", "workers", "async", "imports")
 
 
 def markers(name: str) -> tuple[str, str]:

@@ -1,19 +1,21 @@
-"""100,000 swaps that sleep: the time to load them from SQLite, and their memory in a provider's runner.
+"""100,000 swaps that sleep: the time to load them from SQLite and from PostgreSQL, and their memory in a provider's
+runner.
 
 Every swap is funded on both sides, from BOB to Rootstock, and waits for its taker. The nodes are in memory, so nothing
-but this library is measured. ``QUICK=1`` takes 10,000.
+but this library and the database is measured. It starts a PostgreSQL server of its own. ``QUICK=1`` takes 10,000.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Final
 
@@ -34,12 +36,14 @@ from layer2.ports.journal import Role
 from layer2.protocols.bob import BobSettings
 from layer2.protocols.rootstock import RootstockSettings
 from layer2.swap_engine.runner import SwapRunner
+from postgres_server import Server
 
 _ACCOUNT: Final = b"\x0b" * 20
 _AIMED_AT: Final = 100_000
 _MEGABYTE: Final = 1_000_000
 _AIM_MEGABYTES: Final = 60.0
 _AIM_SECONDS: Final = 15.0
+_AIM_SECONDS_ON_A_SERVER: Final = 45.0
 _URL: Final = "http://127.0.0.1:1"
 
 
@@ -74,34 +78,48 @@ async def _until(holds: Callable[[], bool]) -> None:
         await asyncio.sleep(0.05)
 
 
-async def measure(path: Path, count: int) -> list[Figure]:
-    """Measure one start."""
-    journal, layers = await SqlJournal.open(path), _layers()
+@contextlib.asynccontextmanager
+async def _opened(place: str) -> AsyncIterator[tuple[SqlJournal, SwapRunner]]:
+    """A journal, and a runner on two layers."""
+    journal, layers = await SqlJournal.open(place), _layers()
     runner = SwapRunner(journal, layers, None, REGTEST, SystemClock())
-    # The first swap imports and creates what is made once, which an idle provider has.
-    first = await journal.load(SwapId(f"{1:032x}"))
-    assert first is not None
-    runner.drive(first)
-    await asyncio.sleep(1)
-    gc.collect()
-    before = resident()
+    try:
+        yield journal, runner
+    finally:
+        await runner.aclose()
+        for layer in layers.values():
+            await layer.aclose()
+        await journal.aclose()
+
+
+async def _seconds_to_load(runner: SwapRunner, count: int) -> float:
     began = time.perf_counter()
     resumed = await runner.resume((Role.PROVIDER,))
     loaded = time.perf_counter() - began
     assert len(resumed) == count
-    del resumed, first
-    memory_loaded = _grown(before)
-    began, used = time.perf_counter(), time.process_time()
-    await _until(lambda: runner.awake <= 1)
-    turned, used = time.perf_counter() - began, time.process_time() - used
-    memory = _grown(before)
-    used_asleep = time.process_time()
-    await asyncio.sleep(20)
-    used_asleep = time.process_time() - used_asleep
-    await runner.aclose()
-    for layer in layers.values():
-        await layer.aclose()
-    await journal.aclose()
+    return loaded
+
+
+async def measure(place: str, count: int) -> list[Figure]:
+    """Measure one start, and the memory when every swap sleeps."""
+    async with _opened(place) as (journal, runner):
+        # The first swap imports and creates what is made once, which an idle provider has.
+        first = await journal.load(SwapId(f"{1:032x}"))
+        assert first is not None
+        runner.drive(first)
+        await asyncio.sleep(1)
+        gc.collect()
+        before = resident()
+        loaded = await _seconds_to_load(runner, count)
+        del first
+        memory_loaded = _grown(before)
+        began, used = time.perf_counter(), time.process_time()
+        await _until(lambda: runner.awake <= 1)
+        turned, used = time.perf_counter() - began, time.process_time() - used
+        memory = _grown(before)
+        used_asleep = time.process_time()
+        await asyncio.sleep(20)
+        used_asleep = time.process_time() - used_asleep
     is_aimed = count == _AIMED_AT
     what = f"{count:,} sleeping swaps"
     return [
@@ -115,15 +133,36 @@ async def measure(path: Path, count: int) -> list[Figure]:
     ]
 
 
+async def measure_load(place: str, count: int) -> Figure:
+    """Measure how long a start reads the swaps from a PostgreSQL server."""
+    async with _opened(place) as (_, runner):
+        loaded = await _seconds_to_load(runner, count)
+    aim = _AIM_SECONDS_ON_A_SERVER if count == _AIMED_AT else None
+    return within(f"{count:,} sleeping swaps: loaded by resume() from PostgreSQL", "s", loaded, aim=aim)
+
+
+def _write(place: str, count: int) -> None:
+    subprocess.run([sys.executable, journal_rows.__file__, place, str(count)], check=True)  # noqa: S603  # ours
+
+
 def main() -> None:
     count = 10_000 if os.environ.get("QUICK") == "1" else _AIMED_AT
     with tempfile.TemporaryDirectory(prefix="layer2-bench-") as directory:
-        path = Path(directory) / "journal.sqlite"
-        progress("the journal ...")
-        subprocess.run([sys.executable, journal_rows.__file__, str(path), str(count)], check=True)  # noqa: S603  # ours
+        path = str(Path(directory) / "journal.sqlite")
+        progress("the journal in SQLite ...")
+        _write(path, count)
+        progress("sleeping swaps ...")
         found = asyncio.run(measure(path, count))
+    progress("the journal on PostgreSQL ...")
+    server = Server()
+    try:
+        url = server.create()
+        _write(url, count)
+        found.append(asyncio.run(measure_load(url, count)))
+    finally:
+        server.close()
     load = ", ".join(f"{number:.1f}" for number in os.getloadavg())
-    show(f"{machine('SQLAlchemy')}; load {load} (1, 5 and 15 minutes)", found)
+    show(f"{machine('SQLAlchemy', 'psycopg')}; load {load} (1, 5 and 15 minutes)", found)
 
 
 if __name__ == "__main__":

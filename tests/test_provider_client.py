@@ -53,6 +53,7 @@ from swap_rules.example_terms import (
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 TERMS = agreement_of()
+QUOTE = signed_quote(TERMS.quote)
 OWN = TakerOffers({layer: offer_of(layer, taker=True) for layer in (BOB, LIGHTNING)})
 
 
@@ -117,9 +118,9 @@ async def test_what_an_honest_provider_answers_passes_every_check_of_the_taker(
     check_quote(signed, asked, IDENTITY_KEY, OWN, NOW, REGTEST, max_fee=1_000)
     request = await made.request(1, source, amount=signed.quote.amount)
     request = replace(request, quote_id=signed.quote.quote_id)
-    terms = await client.open_swap(request)
+    terms = await client.open_swap(request, signed)
     check_terms(terms, signed.quote, request, NOW, REGTEST)
-    assert await client.open_swap(request) == terms
+    assert await client.open_swap(request, signed) == terms
     assert (await client.swap_status(request.swap_id, token_of(1)))["state"] == "agreed"
 
 
@@ -189,9 +190,11 @@ async def test_a_provider_that_refuses_is_quoted_with_its_reason(honest: tuple[W
     assert error.retryable
 
 
-async def test_a_quote_that_the_provider_forgot_has_expired(honest: tuple[World, ProviderClient]) -> None:
+async def test_a_quote_that_is_too_old_has_expired(honest: tuple[World, ProviderClient]) -> None:
     made, client = honest
-    error = await refused(client.open_swap(replace(await made.request(1), quote_id="cd" * 16)))
+    request = await made.request(1)
+    made.clock.time += REGTEST.quote_validity + 1
+    error = await refused(client.open_swap(request, made.quotes[request.quote_id]))
     assert isinstance(error, QuoteExpired)
     assert error.remedy == "request a new quote"
 
@@ -199,8 +202,9 @@ async def test_a_quote_that_the_provider_forgot_has_expired(honest: tuple[World,
 async def test_another_request_under_a_known_id_is_a_conflict(honest: tuple[World, ProviderClient]) -> None:
     made, client = honest
     request = await made.request(1)
-    await client.open_swap(request)
-    error = await refused(client.open_swap(replace(request, access_hash=b"\x66" * 32)))
+    quote = made.quotes[request.quote_id]
+    await client.open_swap(request, quote)
+    error = await refused(client.open_swap(replace(request, access_hash=b"\x66" * 32), quote))
     assert isinstance(error, IdempotencyConflict)
 
 
@@ -212,7 +216,7 @@ async def test_a_swap_that_the_provider_does_not_have_is_unknown(honest: tuple[W
 async def test_another_provider_at_the_same_address_is_refused(tmp_path: Path) -> None:
     other = STRANGERS_NODE.public_key.format()[1:]
     async with world(tmp_path) as made, served(made) as (url, _), client_of(url, key=other) as client:
-        for asked in (client.info(), client.quote(transfer()), client.open_swap(await made.request(1))):
+        for asked in (client.info(), client.quote(transfer()), client.open_swap(await made.request(1), QUOTE)):
             error = await refused(asked)
             assert isinstance(error, TermsRefused)
             assert error.code == "provider_key"
@@ -227,10 +231,10 @@ async def test_a_forged_quote_is_refused() -> None:
 async def test_forged_terms_and_those_of_another_swap_are_refused() -> None:
     forged = write_signed_terms(signed_terms(TERMS.terms, STRANGERS_NODE))
     async with liar(answering(forged)) as client:
-        assert (await refused(client.open_swap(TERMS.request))).code == "terms_signature"
+        assert (await refused(client.open_swap(TERMS.request, QUOTE))).code == "terms_signature"
     async with liar(answering(write_signed_terms(signed_terms(TERMS.terms)))) as client:
         other = replace(TERMS.request, swap_id=SwapId("cd" * 16))
-        assert (await refused(client.open_swap(other))).code == "terms_swap_id"
+        assert (await refused(client.open_swap(other, QUOTE))).code == "terms_swap_id"
 
 
 NONSENSE: dict[str, bytes] = {
@@ -249,7 +253,7 @@ NONSENSE: dict[str, bytes] = {
 @pytest.mark.parametrize("body", NONSENSE.values(), ids=NONSENSE.keys())
 async def test_nonsense_is_a_bad_answer_to_every_call(body: bytes) -> None:
     async with liar(answering(body)) as client:
-        for asked in (client.info(), client.quote(transfer()), client.open_swap(TERMS.request)):
+        for asked in (client.info(), client.quote(transfer()), client.open_swap(TERMS.request, QUOTE)):
             assert isinstance(await refused(asked), BadAnswer)
 
 
@@ -257,7 +261,7 @@ async def test_a_field_too_many_in_terms_is_a_bad_answer() -> None:
     body: dict[str, Any] = write_signed_terms(signed_terms(TERMS.terms))
     body["terms"]["tip"] = "1"
     async with liar(answering(body)) as client:
-        assert isinstance(await refused(client.open_swap(TERMS.request)), BadAnswer)
+        assert isinstance(await refused(client.open_swap(TERMS.request, QUOTE)), BadAnswer)
 
 
 async def test_an_answer_that_is_too_long_is_refused_also_when_it_is_compressed() -> None:
@@ -279,7 +283,7 @@ async def test_a_redirect_is_not_followed() -> None:
         raise web.HTTPTemporaryRedirect("/elsewhere")
 
     async with liar(away) as client:
-        assert isinstance(await refused(client.open_swap(TERMS.request)), NodeRefused)
+        assert isinstance(await refused(client.open_swap(TERMS.request, QUOTE)), NodeRefused)
     assert asked == ["/v1/swaps"]
 
 
@@ -299,7 +303,7 @@ async def test_the_pause_that_a_provider_asks_for_is_in_the_error_of_a_refusal_t
 ) -> None:
     body = {"error": {"code": code, "message": "no", "field": None}}
     async with liar(answering(body, status, Retry_After="7")) as client:
-        error = await refused(client.open_swap(TERMS.request))
+        error = await refused(client.open_swap(TERMS.request, QUOTE))
     assert (type(error), error.code, error.retry_after, error.retryable) == (kind, known_as, pause, pause is not None)
     assert f"{code}, HTTP {status}" in error.message
 
@@ -307,7 +311,7 @@ async def test_the_pause_that_a_provider_asks_for_is_in_the_error_of_a_refusal_t
 async def test_a_pause_that_is_no_number_is_none() -> None:
     body = {"error": {"code": "busy", "message": "no", "field": None}}
     async with liar(answering(body, 503, Retry_After="soon")) as client:
-        assert (await refused(client.open_swap(TERMS.request))).retry_after is None
+        assert (await refused(client.open_swap(TERMS.request, QUOTE))).retry_after is None
 
 
 async def test_waiting_for_a_connection_is_not_silence_of_the_provider() -> None:
@@ -324,7 +328,7 @@ async def test_waiting_for_a_connection_is_not_silence_of_the_provider() -> None
 
     async with liar(slow, timeout_ms=800) as client:
         # More than ten rounds of 0.1 s at the connections of one client.
-        swaps = asyncio.gather(*(refused(client.open_swap(TERMS.request)) for _ in range(150)))
+        swaps = asyncio.gather(*(refused(client.open_swap(TERMS.request, QUOTE)) for _ in range(150)))
         quotes = asyncio.gather(*(refused(client.quote(transfer())) for _ in range(4)))
         assert {type(error) for error in [*await quotes, *await swaps]} == {QuoteRefused}
     assert 1 < most < ConnectionPoolConfig().max_connections
@@ -332,7 +336,7 @@ async def test_waiting_for_a_connection_is_not_silence_of_the_provider() -> None
 
 async def test_a_failure_that_is_not_explained_leaves_the_outcome_unknown() -> None:
     async with liar(answering(b"<html>bad gateway", 502)) as client:
-        error = await refused(client.open_swap(TERMS.request))
+        error = await refused(client.open_swap(TERMS.request, QUOTE))
     assert isinstance(error, NodeRefused)
     assert (error.outcome, error.retryable, error.node_code) == (Outcome.UNKNOWN, True, 502)
 
@@ -343,7 +347,7 @@ async def test_no_answer_in_time_leaves_the_outcome_of_a_swap_unknown_and_repeat
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         async with client_of(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout_ms=100) as client:
-            error = await refused(client.open_swap(TERMS.request))
+            error = await refused(client.open_swap(TERMS.request, QUOTE))
             assert isinstance(error, NodeUnreachable)
             assert (error.outcome, error.retryable) == (Outcome.UNKNOWN, True)
             assert (await refused(client.info())).outcome is Outcome.NOT_SENT
@@ -356,7 +360,7 @@ async def test_a_connection_that_breaks_off_leaves_the_outcome_unknown() -> None
         return web.Response()
 
     async with liar(breaking) as client:
-        error = await refused(client.open_swap(TERMS.request))
+        error = await refused(client.open_swap(TERMS.request, QUOTE))
     assert isinstance(error, NodeUnreachable)
     assert error.outcome is Outcome.UNKNOWN
 
@@ -366,7 +370,7 @@ async def test_without_a_server_nothing_was_sent() -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     async with client_of(f"http://127.0.0.1:{port}") as client:
-        error = await refused(client.open_swap(TERMS.request))
+        error = await refused(client.open_swap(TERMS.request, QUOTE))
     assert isinstance(error, NodeUnreachable)
     assert (error.outcome, error.retryable) == (Outcome.NOT_SENT, True)
 

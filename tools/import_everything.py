@@ -12,7 +12,7 @@ _NOT_IMPORTED = (
     "layer2.testing.fixtures",
     "layer2.journal.migrations",
     "layer2.workers.",
-    "layer2.provider.worker",
+    "layer2.cli.worker",
     "layer2.provider.workflows",
 )
 """Not imported: a program, a pytest plugin, scripts that alembic runs, and what needs the extra ``temporal``."""

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import sqlite3
+import itertools
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
+from sqlalchemy import create_engine, insert, make_url
+
 from layer2.contracts.htlc import HTLC_ADDRESS, NATIVE_COIN
+from layer2.journal.schema import intents, swaps
 from layer2.journal.sql_journal import SqlJournal
 from layer2.legs.evm import EvmLeg
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality, SwapId
-from layer2.ports.journal import Delivery
+from layer2.ports.journal import Delivery, Json, Role
 from layer2.swap_rules.states import ProviderCounterFunded, write_state
 from layer2.terms.documents import Scheme, Signature, SignedTerms, Terms
 from layer2.terms.signing import write_signed_terms
@@ -28,6 +29,7 @@ _TAKER, _PROVIDER = b"\x0a" * 20, b"\x0b" * 20
 _DAY: Final = 86_400
 _SIGNED_BYTES: Final = 400
 """As long as a signed lock."""
+_BATCH: Final = 1_000
 
 
 def _terms(now: int) -> dict[str, Any]:
@@ -75,38 +77,61 @@ def _terms(now: int) -> dict[str, Any]:
     return write_signed_terms(SignedTerms(terms, Signature(Scheme.BIP340, bytes(64))))
 
 
-def _rows(count: int, now: int) -> Iterator[tuple[tuple[object, ...], tuple[object, ...]]]:
+def _rows(count: int, now: int) -> Iterator[tuple[Json, Json]]:
     """For each swap, its row and the row of the intent to fund."""
     signed = _terms(now)
-    state = json.dumps(write_state(ProviderCounterFunded("0x" + "11" * 32, "0x" + "22" * 32)))
-    act = json.dumps({"act": {"verb": "fund", "transactions": ["0x" + "33" * _SIGNED_BYTES]}})
+    state = write_state(ProviderCounterFunded("0x" + "11" * 32, "0x" + "22" * 32))
+    act = {"act": {"verb": "fund", "transactions": ["0x" + "33" * _SIGNED_BYTES]}}
     for number in range(1, count + 1):
         swap_id, payment_hash = f"{number:032x}", number.to_bytes(32)
         changed = {"swap_id": swap_id, "payment_hash": payment_hash.hex(), "collect_by": now + 9 * _DAY + number}
-        terms = json.dumps({**signed, "terms": {**signed["terms"], **changed}})
-        swap = (swap_id, "provider", 4, state, False, payment_hash, terms, "{}", swap_id, bytes(32), True, now, now)
-        yield swap, (swap_id, 1, "fund", "destination", act, Delivery.TAKEN.value)
+        swap = {
+            "swap_id": swap_id,
+            "role": Role.PROVIDER,
+            "version": 4,
+            "state": state,
+            "is_final": False,
+            "payment_hash": payment_hash,
+            "terms": {**signed, "terms": {**signed["terms"], **changed}},
+            "request": {},
+            "quote_id": swap_id,
+            "access": bytes(32),
+            "holds_key": True,
+            "created_at": now,
+            "updated_at": now,
+        }
+        intent = {
+            "swap_id": swap_id,
+            "number": 1,
+            "verb": "fund",
+            "end": "destination",
+            "act": act,
+            "delivery": Delivery.TAKEN,
+        }
+        yield swap, intent
 
 
-async def _create(path: Path) -> None:
-    await (await SqlJournal.open(path)).aclose()
+async def _create(place: str) -> None:
+    await (await SqlJournal.open(place)).aclose()
 
 
-def write_journal(path: Path, count: int) -> None:
-    """Write swaps that the provider has funded, and whose takers have to reveal the preimage within nine days."""
-    asyncio.run(_create(path))
-    swap_columns = (
-        "swap_id, role, version, state, is_final, payment_hash, terms, request, quote_id, access, holds_key, "
-        "created_at, updated_at"
-    )
-    with sqlite3.connect(path) as connection:
-        for swap, intent in _rows(count, int(time.time())):
-            connection.execute(f"INSERT INTO swaps ({swap_columns}) VALUES ({','.join('?' * 13)})", swap)  # noqa: S608  # constants
-            connection.execute(
-                'INSERT INTO intents (swap_id, number, verb, "end", act, delivery) VALUES (?,?,?,?,?,?)', intent
-            )
-    connection.close()
+def write_journal(place: str, count: int) -> None:
+    """Write swaps that the provider has funded, and whose takers have to reveal the preimage within nine days.
+
+    Args:
+        place: a path or the URL of a PostgreSQL database.
+        count: the number of swaps.
+    """
+    asyncio.run(_create(place))
+    url = make_url(place).set(drivername="postgresql+psycopg") if "://" in place else f"sqlite:///{place}"
+    engine = create_engine(url)
+    rows = _rows(count, int(time.time()))
+    with engine.begin() as connection:
+        while batch := list(itertools.islice(rows, _BATCH)):
+            connection.execute(insert(swaps), [swap for swap, _ in batch])
+            connection.execute(insert(intents), [intent for _, intent in batch])
+    engine.dispose()
 
 
 if __name__ == "__main__":
-    write_journal(Path(sys.argv[1]), int(sys.argv[2]))
+    write_journal(sys.argv[1], int(sys.argv[2]))

@@ -29,6 +29,7 @@ __all__ = ["QuietLocks"]
 
 _STATUS: Final = status_call(bytes(32))[:4]
 _BLOCK_SECONDS: Final = 2.0
+_KEPT_BLOCKS: Final = 100
 _FIRST: Final = 1_000_000
 """Its height leaves old blocks to be older than the search for events."""
 
@@ -47,6 +48,7 @@ class _QuietNode:
         newest = self._blocks[-1]
         if time.time() - newest.timestamp >= _BLOCK_SECONDS:
             self._blocks.append(self._block(newest.number + 1, newest.hash))
+            del self._blocks[:-_KEPT_BLOCKS]
         return self._blocks[-1]
 
     def __getattr__(self, name: str) -> Any:
@@ -57,7 +59,7 @@ class _QuietNode:
 
     async def block(self, which: int | bytes) -> NodeBlock:
         number = which if isinstance(which, int) else self._blocks[-1].number
-        return self._blocks[max(0, min(number - _FIRST, len(self._blocks) - 1))]
+        return self._blocks[max(0, min(number - self._blocks[0].number, len(self._blocks) - 1))]
 
     async def call(self, _: bytes, data: bytes, *, at: bytes) -> bytes:
         await asyncio.sleep(0)
@@ -108,7 +110,7 @@ class QuietLocks(HtlcLayer):
     async def observe(self, htlc: Htlc, side: Side) -> LegView:
         """As ``EvmLegs``."""
         view = await self._locks.observe(htlc)
-        self._gas.observed(self._locks.lock(htlc).lock_id, is_on_chain=True)
+        self._gas.observed(self._locks.lock(htlc), side, is_on_chain=True)
         return view
 
     async def wait_for_change(self, htlc: Htlc, view: LegView) -> None:
@@ -130,7 +132,9 @@ class QuietLocks(HtlcLayer):
 
     async def reserve(self, htlc: Htlc, side: Side) -> None:
         """As ``EvmLegs``."""
-        self._gas.reserve(self._locks.lock(htlc), side)
+        lock = self._locks.lock(htlc)
+        self._gas.reserve(lock, side)
+        self._gas.observed(lock, side, is_on_chain=self._locks.was_there(lock.lock_id))
 
     async def leg_offer(self) -> LegOffer:
         """Not called, as everything below."""

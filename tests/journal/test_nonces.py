@@ -133,6 +133,47 @@ async def test_an_intent_that_may_have_been_sent_keeps_its_nonce(journal: SqlJou
     assert await rows(journal) == [leaving.use]
 
 
+async def leaving(journal: SqlJournal, prepared: NonceUse) -> tuple[SwapRecord, NonceClaim]:
+    """An intent whose first attempt has begun, and the claim with which it began."""
+    record = await an_intent(journal, prepared)
+    claim = NonceClaim(use(0), takes_over=True)
+    [intent] = await journal.intents(record.swap_id)
+    assert await journal.begin_delivery(record, intent, "attempt", nonces=[claim]) is Delivery.LEAVING
+    return record, claim
+
+
+@pytest.mark.parametrize("attempt", [None, "attempt"], ids=["begun", "without an answer"])
+async def test_an_intent_that_was_certainly_not_sent_is_not_sent_by_a_worker_that_finds_its_nonce(
+    journal: SqlJournal, other: SqlJournal, attempt: str | None
+) -> None:
+    record, claim = await leaving(journal, use(0, is_out=False))
+    [seen] = await rows(other)
+    unsent = Delivery.UNSENT
+    assert await journal.record_delivery(record, 1, unsent, attempt=attempt, nonces=[claim]) is unsent
+    assert await rows(journal) == [use(0, is_out=False)]
+    # It saw the row before.
+    with pytest.raises(NonceTaken):
+        await other.claim_nonces([NonceClaim(use(0, "two", seen.tx_id), instead_of=seen)])
+
+
+async def test_an_intent_that_another_worker_sends_counts_as_sent_although_an_attempt_did_not_leave(
+    journal: SqlJournal, other: SqlJournal
+) -> None:
+    record, claim = await leaving(journal, use(0, is_out=False))
+    [seen] = await rows(other)
+    taken = use(0, "two", seen.tx_id)
+    await other.claim_nonces([NonceClaim(taken, instead_of=seen)])
+    assert await journal.record_delivery(record, 1, Delivery.UNSENT, nonces=[claim]) is Delivery.UNKNOWN
+    assert await rows(journal) == [taken]
+
+
+async def test_an_attempt_that_never_began_changes_no_nonce(journal: SqlJournal) -> None:
+    record = await an_intent(journal, use(0, is_out=False))
+    claims = [NonceClaim(use(0), takes_over=True)]
+    ended = await journal.record_delivery(record, 1, Delivery.UNSENT, attempt="never begun", nonces=claims)
+    assert (ended, await rows(journal)) == (Delivery.INTENDED, [use(0, is_out=False)])
+
+
 async def test_a_nonce_is_released_only_by_the_worker_that_sent_its_transaction_last(
     journal: SqlJournal, other: SqlJournal
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from journal.test_journal import a_record, advance, to_fund
-from layer2.errors import JournalBusy, JournalError
+from layer2.errors import JournalBusy, JournalError, Outcome
 from layer2.journal import database as database_module
 from layer2.journal.sql_journal import SqlJournal
 from postgres_server import Server
@@ -61,8 +61,9 @@ async def test_a_write_whose_commit_was_not_made_is_never_reported_as_made(
         # The connection was lost, so the transaction is made again.
         assert (await advance(journal, record)).version == 2
     else:
-        with pytest.raises(JournalError):
+        with pytest.raises(JournalError) as refused:
             await advance(journal, record)
+        assert refused.value.outcome is Outcome.NOT_SENT
         assert await journal.load(record.swap_id) == record
     loaded = await journal.load(record.swap_id)
     assert loaded is not None
@@ -78,8 +79,9 @@ async def test_a_write_whose_outcome_cannot_be_looked_up_is_not_made_again(
     monkeypatch.setattr(database_module, "_LOOK_UP_PAUSES", (0.0, 0.0))
     lose_the_next_look_ups(monkeypatch, journal, 2)
     # Made again, it would find the swap advanced, and report that nothing was written.
-    with pytest.raises(JournalError, match="the server is down"):
+    with pytest.raises(JournalError, match="the server is down") as lost:
         await advance(journal, record, to_fund())
+    assert lost.value.outcome is Outcome.UNKNOWN
     loaded = await journal.load(record.swap_id)
     assert loaded is not None
     assert loaded.version == 2
@@ -217,3 +219,20 @@ async def test_a_session_that_ends_leaves_no_row(place: str) -> None:
     query = text("SELECT count(*) FROM sessions")
     assert await journal._database.read(lambda connection: connection.execute(query).scalar()) == 0
     await journal.aclose()
+
+
+async def test_calls_of_act_at_the_same_time_share_a_commit(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = await SqlJournal.open(place)
+    try:
+        await journal.act()
+        commits, commit = list[int](), journal._database._commit
+
+        def counted(writes: Sequence[Any], attempt: Any) -> Sequence[object]:
+            commits.append(len(writes))
+            return commit(writes, attempt)
+
+        monkeypatch.setattr(journal._database, "_commit", counted)
+        await asyncio.gather(*(journal.act() for _ in range(20)))
+        assert commits == [20]
+    finally:
+        await journal.aclose()

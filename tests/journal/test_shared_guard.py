@@ -12,10 +12,12 @@ from sqlalchemy import Connection, text
 from journal.test_journal import a_record, advance
 from journal.test_journal_processes import child
 from journal.test_postgres import ACTING, acting, close, two
+from layer2.assembly.owners import check_owners
 from layer2.errors import ConfigurationError, JournalBusy
 from layer2.journal.place import JournalPlace
 from layer2.journal.registration import release_register
 from layer2.journal.sql_journal import SqlJournal
+from layer2.ports.journal import JournalOwner
 from postgres_server import Server
 
 WORKING = ACTING.replace("journal.act()", "journal.act(shared=True)")
@@ -184,3 +186,31 @@ async def test_a_single_process_that_acts_excludes_a_worker_and_names_itself(url
     process.kill()
     process.communicate()
     await worker.aclose()
+
+
+async def test_a_worker_with_another_key_is_refused_while_a_worker_acts_even_before_the_first_swap(url: str) -> None:
+    owners = [JournalOwner("account", f"BOB 0x{number}") for number in (1, 2)]
+    one, other = await two(url)
+    for journal in (one, other):
+        await journal.act(shared=True)
+    await check_owners(one, owners[:1])
+    with pytest.raises(ConfigurationError) as refused:
+        await check_owners(other, owners[1:])
+    assert refused.value.code == "journal_owner"
+    assert await one.owners() == tuple(owners[:1])
+    await one.aclose()
+    await check_owners(other, owners[1:])
+    assert await other.owners() == tuple(owners[1:])
+    await other.aclose()
+
+
+async def test_of_two_first_workers_with_different_keys_that_start_together_one_is_refused(url: str) -> None:
+    owners = [JournalOwner("account", f"BOB 0x{number}") for number in (1, 2)]
+    journals = await two(url)
+    for journal in journals:
+        await journal.act(shared=True)
+    checks = [check_owners(journal, [owner]) for journal, owner in zip(journals, owners, strict=True)]
+    results = await asyncio.gather(*checks, return_exceptions=True)
+    assert {type(each) for each in results} == {type(None), ConfigurationError}
+    assert await journals[0].owners() == (owners[results.index(None)],)
+    await close(*journals)

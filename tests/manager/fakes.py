@@ -191,12 +191,12 @@ class FakeProvider(MockProvider):
         await self._fail("quote")
         return await super().quote(request)
 
-    async def open_swap(self, request: SwapRequest) -> SignedTerms:
+    async def open_swap(self, request: SwapRequest, quote: SignedQuote) -> SignedTerms:
         self.requests.append(request)
         if self.held is not None:
             await self.held.wait()
         await self._fail("open_swap")
-        return await super().open_swap(request)
+        return await super().open_swap(request, quote)
 
 
 class FakeRunner:
@@ -214,6 +214,9 @@ class FakeRunner:
             self.driven.append(record.swap_id)
 
     def announce(self, record: SwapRecord) -> None:
+        return None
+
+    def awake_record(self, swap_id: SwapId) -> SwapRecord | None:
         return None
 
     async def resume(self, roles: Sequence[Role]) -> Sequence[SwapId]:
@@ -283,10 +286,19 @@ class World:
         return [each.reason or "" for each in reversed(found) if each.state.value == "abandoned"]
 
 
+class _SharedFile(SqlJournal):
+    """A journal in a file, for a program that shares its journal; nothing else acts on it."""
+
+    async def act(self, *, shared: bool = False) -> None:
+        assert shared
+        await super().act()
+
+
 @asynccontextmanager
-async def world(directory: Path, *, fees: Sequence[int] = (420,)) -> AsyncIterator[World]:
+async def world(directory: Path, *, fees: Sequence[int] = (420,), shared: bool = False) -> AsyncIterator[World]:
+    """A taker with fakes. If its journal is shared, other programs of the taker act, too."""
     clock = FakeClock()
-    journal = await SqlJournal.open(directory / "journal.sqlite")
+    journal = await (_SharedFile if shared else SqlJournal).open(directory / "journal.sqlite")
     legs = {layer: FakeLegs(layer, clock) for layer in (BOB, ROOTSTOCK)}
     providers = [FakeProvider(clock, f"provider-{number}", fee) for number, fee in enumerate(fees)]
     runner: Any = FakeRunner(journal)
@@ -303,6 +315,7 @@ async def world(directory: Path, *, fees: Sequence[int] = (420,)) -> AsyncIterat
         clock=clock,
         entropy=SystemEntropy(),
         least_finality=Finality.LATEST,
+        shared=shared,
     )
     try:
         yield World(journal, clock, legs, providers, runner, records, taker)

@@ -47,8 +47,9 @@ class Owners(MemoryJournal):
     async def owners(self) -> Sequence[JournalOwner]:
         return tuple(self.known)
 
-    async def add_owners(self, owners: Sequence[JournalOwner]) -> None:
+    async def add_owners(self, owners: Sequence[JournalOwner], *, known: Sequence[JournalOwner] | None = None) -> bool:
         self.known += owners
+        return True
 
     async def release_owners(self) -> bool:
         if self.is_used:

@@ -36,7 +36,7 @@ from layer2.ports.journal import Role, SwapRecord
 from layer2.swap_engine.records import write_request
 from layer2.swap_rules.agreement import SwapRequest
 from layer2.swap_rules.states import TakerPlanned, write_state
-from layer2.terms.documents import SignedTerms
+from layer2.terms.documents import SignedQuote, SignedTerms
 from layer2.terms.transfers import TransferState
 from manager.fakes import NOW, REQUEST, SEED, FakeLegs, World, eventually, world
 
@@ -244,11 +244,11 @@ async def test_a_quote_that_ends_during_the_pause_is_replaced(made: World, monke
     monkeypatch.setattr("random.random", lambda: 0.0)
     open_swap = made.provider.open_swap
 
-    async def busy_for_long(request: SwapRequest) -> SignedTerms:
+    async def busy_for_long(request: SwapRequest, quote: SignedQuote) -> SignedTerms:
         if len(made.provider.quoted) == 1:
             made.clock.time += REGTEST.quote_validity - 0.5
             made.provider.failures["open_swap"] = [busy(1.5)]
-        return await open_swap(request)
+        return await open_swap(request, quote)
 
     monkeypatch.setattr(made.provider, "open_swap", busy_for_long)
     began = asyncio.get_running_loop().time()
@@ -310,7 +310,6 @@ async def test_an_agreed_transfer_without_a_driver_is_driven_by_a_retry(made: Wo
 async def leave_a_plan(made: World, key: str) -> SwapId:
     """What a program leaves that ends before terms are agreed."""
     swap_id = SwapId("ab" * 16)
-    await made.journal.act()
     await made.journal.create(
         SwapRecord(
             swap_id=swap_id,
@@ -330,12 +329,30 @@ async def leave_a_plan(made: World, key: str) -> SwapId:
 
 
 async def test_a_plan_of_a_program_that_ended_is_abandoned_and_its_key_starts_another_transfer(made: World) -> None:
+    await made.journal.act()
     swap_id = await leave_a_plan(made, "rent")
     assert (await made.taker.begin(REQUEST, "rent", made.ends_in())).transfer_id != swap_id
     assert await made.reasons() == ["the program ended before terms were agreed"]
 
 
+async def test_a_plan_that_another_program_may_be_starting_is_left_alone_until_its_quote_has_ended(
+    tmp_path: Path,
+) -> None:
+    async with world(tmp_path, shared=True) as made:
+        await made.journal.act(shared=True)
+        swap_id = await leave_a_plan(made, "rent")
+        assert await made.taker.resume() == []
+        found = await made.taker.begin(REQUEST, "rent", made.ends_in())
+        assert (found.transfer_id, found.state) == (swap_id, TransferState.PLANNED)
+        # The clock of the machine that starts it may be behind.
+        made.clock.time = NOW + REGTEST.quote_validity + 61
+        await made.taker.resume()
+        assert await made.reasons() == ["the program ended before terms were agreed"]
+        assert (await made.taker.begin(REQUEST, "rent", made.ends_in())).transfer_id != swap_id
+
+
 async def test_a_start_and_a_retry_that_find_the_same_plan_abandon_it_once(made: World) -> None:
+    await made.journal.act()
     swap_id = await leave_a_plan(made, "rent")
     calls = [made.taker.begin(REQUEST, "rent", made.ends_in()) for _ in range(3)]
     resumed, started = await asyncio.gather(made.taker.resume(), asyncio.gather(*calls))
@@ -403,7 +420,7 @@ async def test_a_journal_that_fails_under_a_known_key_leaves_the_outcome_unknown
 ) -> None:
     await made.taker.begin(REQUEST, "rent", made.ends_in())
 
-    async def fail(*_: object) -> None:
+    async def fail(*_: object, **__: object) -> None:
         raise JournalError("disk I/O error")
 
     monkeypatch.setattr(type(made.journal), broken, fail)

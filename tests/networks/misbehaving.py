@@ -20,7 +20,7 @@ from layer2 import BTC, Layer2Config, Layer2Manager, Layer2ProtocolType
 from layer2.errors import InsufficientFunds
 from layer2.journal.sql_journal import SqlJournal
 from layer2.legs.views import Verb
-from layer2.ports.journal import Delivery, Intent, Json, SwapRecord
+from layer2.ports.journal import Delivery, Intent, Json, SeenSwaps, SwapRecord
 from layer2.provider import process
 from layer2.swap_engine.acts import Acts
 from layer2.swap_rules.machine import Act, Order
@@ -38,7 +38,8 @@ def dies(moment: str) -> str:
     Args:
         moment: ``written:STATE``: the state and its intents are durable, and nothing was sent;
             ``before:VERB``: the act is durable as leaving, and nothing was sent;
-            ``after:VERB``: the act was sent, and its result is not recorded.
+            ``after:VERB``: the act was sent, and its result is not recorded;
+            ``accepted``: the provider's journal has the swap, and nothing else knows of it.
     """
     return f"dies@{moment}"
 
@@ -79,6 +80,18 @@ def at_every_moment(meet: Callable[[str], None]) -> None:
     Acts._send = met_send  # type: ignore[method-assign]  # the injected fault
 
 
+def at_acceptance(meet: Callable[[str], None]) -> None:
+    """Call ``meet`` when a provider's journal has a new swap."""
+    accept = SqlJournal.accept
+
+    async def met_accept(self: SqlJournal, record: SwapRecord, seen: SeenSwaps, others: int) -> SwapRecord | None:
+        accepted = await accept(self, record, seen, others)
+        meet("accepted")
+        return accepted
+
+    SqlJournal.accept = met_accept  # type: ignore[method-assign]  # the injected fault
+
+
 def never_pay() -> None:
     """Make every funding fail with insufficient funds before its intent is recorded."""
     make = Acts._make
@@ -117,6 +130,8 @@ def misbehave(fault: str) -> None:
             "dies_everywhere_but_there": die_where_new,
         }
         at_every_moment(meets[kind])
+        if kind == "dies":
+            at_acceptance(meets[kind])
 
 
 async def transfer(config: Path, source: str, destination: str, amount: int) -> None:

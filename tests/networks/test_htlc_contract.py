@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ from layer2.legs.evm import EvmLeg
 from layer2.legs.lightning import LightningLeg
 from layer2.legs.receipts import read_event, shown_of
 from layer2.legs.shown import LegOutcome, LegShown, Shown
-from layer2.legs.views import ActStatus, LegState, Side, Verb
+from layer2.legs.views import ActStatus, LegState, LegView, Side, Verb
 from layer2.local.network import LocalNetwork, LocalNetworkControl
 from layer2.model.transactions import Finality
 from networks.conftest import steering
@@ -227,6 +227,49 @@ async def test_waiting_for_a_change_ends_when_the_leg_is_funded(leg: FundedLeg) 
         assert await waiting is LegState.FUNDED
     await leg.collect()
     await leg.until_seen(Side.PAYER, state=LegState.COLLECTED)
+
+
+class News:
+    """A listener of a leg that is followed."""
+
+    def __init__(self) -> None:
+        self.heard = asyncio.Event()
+
+    def changed(self) -> None:
+        self.heard.set()
+
+    def missed(self) -> None:
+        self.heard.set()
+
+
+async def test_a_party_that_looks_only_after_a_report_sees_the_funding_and_the_preimage(leg: FundedLeg) -> None:
+    slept: list[Side] = []
+
+    async def until_reported(side: Side, holds: Callable[[LegView], bool]) -> None:
+        while not holds(view := await leg.see(side)):
+            news = News()
+            if leg.legs(side).follow(leg.htlc, side, view, news) is None:
+                await asyncio.sleep(0.05)
+            else:
+                slept.append(side)
+                await news.heard.wait()
+            leg.legs(side).unfollow(leg.htlc.payment_hash, news)
+
+    async with asyncio.timeout(180):
+        payee = asyncio.create_task(until_reported(Side.PAYEE, lambda view: view.state is LegState.FUNDED))
+        await until(lambda: _true_of(slept), "the payee sleeps")
+        await leg.fund()
+        await payee
+        await leg.until_seen(Side.PAYER, state=LegState.FUNDED)
+        slept.clear()
+        payer = asyncio.create_task(until_reported(Side.PAYER, lambda view: view.preimage == leg.preimage))
+        await until(lambda: _true_of(slept), "the payer sleeps")
+        await leg.collect()
+        await payer
+
+
+async def _true_of(found: list[Side]) -> bool:
+    return bool(found)
 
 
 async def test_the_clocks_of_a_layer_are_read_with_their_heights(leg: FundedLeg) -> None:

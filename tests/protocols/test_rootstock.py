@@ -266,6 +266,19 @@ async def test_a_funded_lock_no_longer_counts_but_its_refund_does(rootstock: Roo
         await taker.transfer_asset_async(BTC, rest - 3_000, "0x" + SOMEBODY.hex())
 
 
+async def test_a_lock_that_was_funded_before_a_restart_does_not_count_after_one_look(
+    rootstock: RootstockNetwork,
+) -> None:
+    before = await rootstock.client("taker")
+    first, second = (with_most(rootstock, number, START_SATOSHI * 4 // 10) for number in (1, 2))
+    await before.legs.perform(await before.legs.prepare(Verb.FUND, first))
+    # Its swap may fall asleep after one turn: the look, and then the reserve.
+    taker = await rootstock.client("taker")
+    await taker.legs.observe(first, Side.PAYER)
+    await taker.legs.reserve(first, Side.PAYER)
+    await taker.legs.check_can_finish(second, Side.PAYER)
+
+
 async def test_a_lock_leaves_the_gas_of_other_open_swaps(rootstock: RootstockNetwork) -> None:
     taker = await rootstock.client("taker")
     price = await taker._fees.quote()

@@ -7,7 +7,6 @@ from typing import Any
 
 import aiohttp
 
-from layer2.swap_rules.agreement import SwapRequest
 from provider.made_providers import World, token_of
 
 
@@ -26,17 +25,6 @@ class Caller:
     async def get(self, path: str, **headers: str) -> tuple[int, Any]:
         async with self.session.get(self.url + path, headers=headers) as response:
             return response.status, json.loads(await response.read())
-
-
-def written(request: SwapRequest) -> dict[str, Any]:
-    return {
-        "swap_id": request.swap_id,
-        "quote_id": request.quote_id,
-        "payment_hash": request.payment_hash.hex(),
-        "source": request.source,
-        "destination": request.destination,
-        "access_hash": request.access_hash.hex(),
-    }
 
 
 def bearer(number: int) -> dict[str, str]:

@@ -38,6 +38,7 @@ from layer2.swap_engine.runner import SwapRunner
 from layer2.swap_rules.agreement import SwapRequest
 from layer2.swap_rules.states import ProviderState, write_state
 from layer2.terms.documents import SignedQuote
+from layer2.terms.signing import write_signed_quote
 from swap_rules.example_terms import (
     AMOUNT,
     IDENTITY,
@@ -58,7 +59,6 @@ LIMITS = Limits(
     max_open_swaps=3,
     max_open_swaps_per_taker=2,
     max_unfinished_swaps=50,
-    max_open_quotes=5,
     max_event_streams=1,
     gas_per_swap_wei=10,
 )
@@ -79,11 +79,11 @@ class SetClock:
 class CountedEntropy:
     """Bytes that differ every time, and are the same in every run."""
 
-    def __init__(self) -> None:
-        self._counter = itertools.count()
+    def __init__(self, name: str = "") -> None:
+        self._name, self._counter = name, itertools.count()
 
     def token(self, length: int) -> bytes:
-        return hashlib.sha256(str(next(self._counter)).encode()).digest()[:length]
+        return hashlib.sha256(f"{self._name}{next(self._counter)}".encode()).digest()[:length]
 
 
 def _not_asked(*_: object) -> Any:
@@ -282,6 +282,8 @@ class World:
     nodes: Nodes
     book: SwapBook
     identity: SoftwareIdentity
+    quotes: dict[str, SignedQuote] = field(default_factory=dict)
+    """Those that were issued, by their ids."""
 
     @property
     def bob(self) -> SetLayer:
@@ -300,7 +302,24 @@ class World:
         asset: str = "BTC",
     ) -> SignedQuote:
         destination = _other(source) if destination is None else destination
-        return await self.provider.quote(QuoteRequest(asset, source, destination, amount, send_amount))
+        quote = await self.provider.quote(QuoteRequest(asset, source, destination, amount, send_amount))
+        self.quotes[quote.quote.quote_id] = quote
+        return quote
+
+    async def open_swap(self, request: SwapRequest) -> Json:
+        """Request terms as a taker does, with the quote as it was issued."""
+        return await self.provider.open_swap(request, self.quotes[request.quote_id])
+
+    def written(self, request: SwapRequest) -> dict[str, Any]:
+        """The body of ``POST /v1/swaps``."""
+        return {
+            "swap_id": request.swap_id,
+            "quote": write_signed_quote(self.quotes[request.quote_id]),
+            "payment_hash": request.payment_hash.hex(),
+            "source": request.source,
+            "destination": request.destination,
+            "access_hash": request.access_hash.hex(),
+        }
 
     async def request(
         self,
@@ -335,7 +354,7 @@ class World:
     async def accept(self, number: int = 0, source: Layer2ProtocolType = BOB, **changes: Any) -> SwapRequest:
         """A swap that the provider has accepted."""
         request = await self.request(number, source, **changes)
-        await self.provider.open_swap(request)
+        await self.open_swap(request)
         return request
 
     async def look(self) -> None:
@@ -357,15 +376,19 @@ async def world(
     layers: tuple[Layer2ProtocolType, ...] = (BOB, LIGHTNING),
     prices: PriceList = PRICES,
     register: Path | None = None,
+    place: str | None = None,
+    name: str = "",
     **changes: Any,
 ) -> AsyncIterator[World]:
     """A provider whose nodes have joined, and whose clock stands at NOW.
 
     Args:
         register: of its journal, on which it then acts.
+        place: of its journal, if it is not in the directory.
+        name: another one gives its quotes other ids.
         changes: fields of ``Limits``.
     """
-    journal = await SqlJournal.open(directory / "journal.sqlite", register)
+    journal = await SqlJournal.open(place or directory / "journal.sqlite", register)
     try:
         if register is not None:
             await journal.act()
@@ -392,7 +415,7 @@ async def world(
             runner=runner,
             book=book,
             clock=clock,
-            entropy=CountedEntropy(),
+            entropy=CountedEntropy(name),
         )
         yield World(provider, journal, runner, clock, set_layers, nodes, book, identity)
     finally:

@@ -37,7 +37,6 @@ async def made(tmp_path: Path) -> AsyncIterator[World]:
         max_open_swaps=1_000,
         max_open_swaps_per_taker=1_000,
         max_unfinished_swaps=1_000,
-        max_open_quotes=1_000,
     ) as built:
         for layer in built.layers.values():
             layer.balances = dict.fromkeys(layer.balances, Balance(10**18))
@@ -90,9 +89,9 @@ async def test_one_layer_is_not_exposed_to_another_ones_reorganisation(made: Wor
 
 async def test_a_quote_from_before_is_refused_once_other_swaps_have_used_the_room_up(made: World) -> None:
     first, second = await made.request(1, amount=LARGE), await made.request(2, amount=LARGE)
-    await made.provider.open_swap(first)
+    await made.open_swap(first)
     with pytest.raises(QuoteExpired, match="request a new quote"):
-        await made.provider.open_swap(second)
+        await made.open_swap(second)
     assert made.lightning.checked == [made.lightning.checked[0]]
     await made.accept(3, amount=LARGE)
 
@@ -100,7 +99,7 @@ async def test_a_quote_from_before_is_refused_once_other_swaps_have_used_the_roo
 async def test_a_source_that_has_one_finality_only_is_never_refused_for_it(made: World) -> None:
     requests = [await made.request(number, LIGHTNING, amount=LARGE) for number in range(10)]
     for request in requests:
-        await made.provider.open_swap(request)
+        await made.open_swap(request)
 
 
 STATES: list[tuple[str, ProviderState, bool]] = [

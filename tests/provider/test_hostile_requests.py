@@ -73,7 +73,7 @@ async def test_one_quote_makes_the_nodes_work_for_one_swap(tmp_path: Path) -> No
             replace(first, swap_id=SwapId(f"{number:032x}"), payment_hash=hashlib.sha256(b"%d" % number).digest())
             for number in range(30)
         ]
-        ended = await asyncio.gather(*(made.provider.open_swap(each) for each in requests), return_exceptions=True)
+        ended = await asyncio.gather(*(made.open_swap(each) for each in requests), return_exceptions=True)
         assert sum(not isinstance(each, BaseException) for each in ended) == 1
         codes = {each.code for each in ended if isinstance(each, Layer2Error)}
         assert codes <= {"swap_conflict", "quote_expired"}
@@ -93,9 +93,9 @@ async def test_a_quote_whose_swap_failed_can_be_used_by_another_swap(
         with monkeypatch.context() as patch:
             patch.setattr(made.lightning, "check_can_finish", refuses)
             with pytest.raises(NodeUnreachable):
-                await made.provider.open_swap(request)
+                await made.open_swap(request)
         await made.look()
-        await made.provider.open_swap(replace(request, swap_id=SwapId("f" * 32)))
+        await made.open_swap(replace(request, swap_id=SwapId("f" * 32)))
 
 
 async def test_a_quote_that_expires_while_a_node_is_read_is_not_accepted(
@@ -103,7 +103,7 @@ async def test_a_quote_that_expires_while_a_node_is_read_is_not_accepted(
 ) -> None:
     async with world(tmp_path) as made:
         request = await made.request(1)
-        made.clock.time = made.provider._quotes.find(request.quote_id).valid_until
+        made.clock.time = made.quotes[request.quote_id].quote.valid_until
         made.nodes.doubt(BOB, LIGHTNING)
         read = made.bob.balances_async
 
@@ -113,20 +113,17 @@ async def test_a_quote_that_expires_while_a_node_is_read_is_not_accepted(
 
         monkeypatch.setattr(made.bob, "balances_async", slow)
         with pytest.raises(QuoteExpired):
-            await made.provider.open_swap(request)
+            await made.open_swap(request)
 
 
-async def test_a_clock_that_was_set_back_blocks_no_quotes(tmp_path: Path) -> None:
-    async with world(tmp_path, max_open_quotes=3) as made:
-        ahead = (await made.quote()).quote
+async def test_a_quote_of_the_future_is_refused_once_the_clock_was_set_back(tmp_path: Path) -> None:
+    async with world(tmp_path) as made:
+        ahead = await made.request(1)
         made.clock.time -= 3_600
-        for _ in range(5):
-            await made.look()
-            last = (await made.quote()).quote
-            made.clock.time += 61
-        for quote in (ahead, last):
-            with pytest.raises(QuoteExpired):
-                made.provider._quotes.find(quote.quote_id)
+        await made.look()
+        with pytest.raises(QuoteExpired):
+            await made.open_swap(ahead)
+        await made.accept(2)
 
 
 async def test_refused_requests_do_not_lengthen_the_pause_without_end() -> None:
@@ -145,7 +142,7 @@ async def test_a_check_that_was_cancelled_has_not_passed(tmp_path: Path, monkeyp
         request = await made.request(1)
         monkeypatch.setattr(made.lightning, "check_can_finish", gone)
         with pytest.raises(NodeUnreachable, match="cancelled"):
-            await made.provider.open_swap(request)
+            await made.open_swap(request)
         assert not await made.records()
 
 
@@ -155,16 +152,16 @@ async def test_an_acceptance_that_is_cancelled_ends_though_the_journal_is_closed
     monkeypatch.setattr(acceptance, "_LOOK_AGAIN_SECONDS", 0.01)
     async with world(tmp_path) as made:
         request, reached = await made.request(1), asyncio.Event()
-        quote = made.provider._quotes.find(request.quote_id)
+        quote = made.quotes[request.quote_id].quote
 
-        async def stalled(_: object) -> object:
+        async def stalled(*_: object) -> object:
             reached.set()
             return await hang()
 
         async def closed(_: object) -> object:
             raise JournalError("the journal is closed")
 
-        monkeypatch.setattr(made.journal, "create", stalled)
+        monkeypatch.setattr(made.journal, "accept", stalled)
         accepting = asyncio.create_task(made.provider._acceptance.accept(quote, request))
         await reached.wait()
         with monkeypatch.context() as patch:

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from layer2.swap_rules.states import ProviderCollecting, ProviderCompleted
-from provider.callers import Caller, bearer, error, written
+from provider.callers import Caller, bearer, error
 from provider.made_providers import served, world
 
 
@@ -32,7 +32,7 @@ async def _next_event(response: aiohttp.ClientResponse) -> dict[str, Any]:
 
 async def test_events_are_streamed_with_their_versions_as_ids(caller: Caller) -> None:
     request = await caller.made.request(1)
-    await caller.post("/v1/swaps", written(request))
+    await caller.post("/v1/swaps", caller.made.written(request))
     path = f"{caller.url}/v1/swaps/{request.swap_id}/events"
     async with caller.session.get(path, headers=bearer(1)) as response:
         assert response.headers["Content-Type"].startswith("text/event-stream")
@@ -50,7 +50,7 @@ async def test_events_are_streamed_with_their_versions_as_ids(caller: Caller) ->
 
 async def test_a_reader_that_returns_gets_only_what_it_has_not_seen(caller: Caller) -> None:
     request = await caller.made.request(1)
-    await caller.post("/v1/swaps", written(request))
+    await caller.post("/v1/swaps", caller.made.written(request))
     await caller.made.runner.move(request.swap_id, ProviderCompleted("0x01", "02"), "completed")
     path = f"{caller.url}/v1/swaps/{request.swap_id}/events"
     async with caller.session.get(path, headers={"Last-Event-ID": "1", **bearer(1)}) as response:
@@ -62,7 +62,7 @@ async def test_a_reader_that_returns_gets_only_what_it_has_not_seen(caller: Call
 
 async def test_streams_are_limited_and_a_reader_that_leaves_makes_room(caller: Caller) -> None:
     request = await caller.made.request(1)
-    await caller.post("/v1/swaps", written(request))
+    await caller.post("/v1/swaps", caller.made.written(request))
     path = f"/v1/swaps/{request.swap_id}/events"
     async with caller.session.get(caller.url + path, headers=bearer(1)) as response:
         await _next_event(response)
@@ -75,7 +75,7 @@ async def test_streams_are_limited_and_a_reader_that_leaves_makes_room(caller: C
 
 async def test_streams_end_when_the_provider_stops(caller: Caller) -> None:
     request = await caller.made.request(1)
-    await caller.post("/v1/swaps", written(request))
+    await caller.post("/v1/swaps", caller.made.written(request))
     path = f"{caller.url}/v1/swaps/{request.swap_id}/events"
     async with caller.session.get(path, headers=bearer(1)) as response:
         await _next_event(response)

@@ -19,7 +19,7 @@ UNFUNDED = ProviderReleased(None, None, "the taker did not fund in time")
 
 @pytest.fixture
 async def made(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path, max_open_swaps=100, max_open_swaps_per_taker=100, max_open_quotes=100) as built:
+    async with world(tmp_path, max_open_swaps=100, max_open_swaps_per_taker=100) as built:
         yield built
 
 

@@ -29,7 +29,7 @@ async def test_of_many_takers_at_once_all_are_accepted_and_none_meets_silence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limits: dict[str, Any] = dict.fromkeys(
-        ("max_open_swaps", "max_open_swaps_per_taker", "max_unfinished_swaps", "max_open_quotes"), SWAPS
+        ("max_open_swaps", "max_open_swaps_per_taker", "max_unfinished_swaps"), SWAPS
     )
     async with (
         world(tmp_path, prices=PRICES, max_acceptances=2, **limits) as made,
@@ -54,7 +54,7 @@ async def test_of_many_takers_at_once_all_are_accepted_and_none_meets_silence(
             nonlocal refusals
             while True:
                 try:
-                    return await client.open_swap(request)
+                    return await client.open_swap(request, made.quotes[request.quote_id])
                 except QuoteRefused as error:
                     if error.code != "busy":
                         raise

@@ -53,7 +53,7 @@ def held(made: World, monkeypatch: pytest.MonkeyPatch) -> Held:
 
 
 async def answers(made: World, *requests: SwapRequest) -> list[Any]:
-    calls = (made.provider.open_swap(request) for request in requests)
+    calls = (made.open_swap(request) for request in requests)
     return await asyncio.gather(*calls, return_exceptions=True)
 
 
@@ -62,7 +62,7 @@ async def answers(made: World, *requests: SwapRequest) -> list[Any]:
 
 async def test_the_nodes_are_asked_for_many_swaps_at_the_same_time(made: World, held: Held) -> None:
     requests = [await made.request(number, taker=OTHER_TAKERS[number]) for number in (1, 2, 3)]
-    calls = [asyncio.create_task(made.provider.open_swap(request)) for request in requests]
+    calls = [asyncio.create_task(made.open_swap(request)) for request in requests]
     # With one at a time the second would wait for the first.
     await until(lambda: len(made.lightning.checked) == 3)
     held.released.set()
@@ -71,7 +71,7 @@ async def test_the_nodes_are_asked_for_many_swaps_at_the_same_time(made: World, 
 
 
 async def test_both_nodes_are_asked_at_the_same_time(made: World, held: Held) -> None:
-    call = asyncio.create_task(made.provider.open_swap(await made.request(1)))
+    call = asyncio.create_task(made.open_swap(await made.request(1)))
     await asyncio.wait_for(held.reached.wait(), 10)
     await until(lambda: made.lightning.checked)
     held.released.set()
@@ -96,10 +96,10 @@ async def test_two_swaps_that_race_for_the_last_place_are_one_swap_and_one_refus
 
 
 async def test_a_pending_swap_binds_its_hash_against_another_id(made: World, held: Held) -> None:
-    first = asyncio.create_task(made.provider.open_swap(await made.request(1)))
+    first = asyncio.create_task(made.open_swap(await made.request(1)))
     await asyncio.wait_for(held.reached.wait(), 10)
     with pytest.raises(IdempotencyConflict) as refused:
-        await made.provider.open_swap(replace(await made.request(1), swap_id=OTHER_ID))
+        await made.open_swap(replace(await made.request(1), swap_id=OTHER_ID))
     assert refused.value.code == "payment_hash_used"
     held.released.set()
     await first
@@ -109,9 +109,9 @@ async def test_a_pending_swap_binds_its_hash_against_another_id(made: World, hel
 async def test_another_request_under_the_id_of_a_pending_swap_is_a_conflict(made: World, held: Held) -> None:
     request = await made.request(1)
     other = replace(await made.request(2), swap_id=request.swap_id)
-    first = asyncio.create_task(made.provider.open_swap(request))
+    first = asyncio.create_task(made.open_swap(request))
     await asyncio.wait_for(held.reached.wait(), 10)
-    second = asyncio.create_task(made.provider.open_swap(other))
+    second = asyncio.create_task(made.open_swap(other))
     held.released.set()
     await first
     with pytest.raises(IdempotencyConflict) as refused:
@@ -130,7 +130,7 @@ async def test_a_quote_starts_one_swap_also_at_the_same_time(made: World) -> Non
 
 async def test_a_pending_swap_counts_towards_the_exposure_of_its_source(made: World, held: Held) -> None:
     before = made.book.exposure_on(BOB).latest
-    call = asyncio.create_task(made.provider.open_swap(await made.request(1)))
+    call = asyncio.create_task(made.open_swap(await made.request(1)))
     await asyncio.wait_for(held.reached.wait(), 10)
     assert made.book.exposure_on(BOB).latest == before + AMOUNT
     held.released.set()
@@ -148,7 +148,6 @@ async def roomy(tmp_path: Path) -> AsyncIterator[World]:
         tmp_path,
         max_open_swaps=1_000,
         max_open_swaps_per_taker=1_000,
-        max_open_quotes=1_000,
         max_unfinished_swaps=1_000,
     ) as built:
         built.lightning.balances = {BTC: Balance(10**9, receivable=0)}
@@ -169,7 +168,7 @@ async def test_a_caller_that_leaves_at_any_moment_leaks_no_place_and_loses_no_sw
     written: set[SwapId] = set()
     for steps in range(40):
         request = await roomy.request(steps)
-        call = asyncio.create_task(roomy.provider.open_swap(request))
+        call = asyncio.create_task(roomy.open_swap(request))
         for _ in range(steps):
             await asyncio.sleep(0)
         call.cancel()
@@ -187,7 +186,7 @@ async def test_an_acceptance_that_is_cancelled_at_any_moment_is_undone_or_comple
     undone = 0
     for steps in range(60):
         request = await roomy.request(steps)
-        quote = roomy.provider._quotes.find(request.quote_id)
+        quote = roomy.quotes[request.quote_id].quote
         accepting = asyncio.create_task(roomy.provider._acceptance.accept(quote, request))
         for _ in range(steps):
             await asyncio.sleep(0)
@@ -208,17 +207,17 @@ async def test_an_acceptance_that_is_cancelled_at_any_moment_is_undone_or_comple
 async def test_a_create_that_is_cancelled_while_it_is_written_is_looked_up(
     made: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    request, create = await made.request(1), made.journal.create
+    request, accept = await made.request(1), made.journal.accept
     written = asyncio.Event()
 
-    async def slow(record: SwapRecord) -> SwapRecord:
-        await create(record)
+    async def slow(record: SwapRecord, *decided: Any) -> SwapRecord | None:
+        await accept(record, *decided)
         written.set()
         await asyncio.Event().wait()
         return record
 
-    monkeypatch.setattr(made.journal, "create", slow)
-    quote = made.provider._quotes.find(request.quote_id)
+    monkeypatch.setattr(made.journal, "accept", slow)
+    quote = made.quotes[request.quote_id].quote
     accepting = asyncio.create_task(made.provider._acceptance.accept(quote, request))
     await asyncio.wait_for(written.wait(), 10)
     accepting.cancel()
@@ -230,16 +229,16 @@ async def test_a_create_that_is_cancelled_while_it_is_written_is_looked_up(
 async def test_a_commit_whose_answer_is_lost_is_looked_up_and_the_swap_is_driven(
     made: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    request, create = await made.request(1), made.journal.create
+    request, accept = await made.request(1), made.journal.accept
 
-    async def lost(record: SwapRecord) -> SwapRecord:
-        await create(record)
+    async def lost(record: SwapRecord, *decided: Any) -> SwapRecord:
+        await accept(record, *decided)
         raise JournalError("disk I/O error")
 
-    monkeypatch.setattr(made.journal, "create", lost)
-    terms = await made.provider.open_swap(request)
+    monkeypatch.setattr(made.journal, "accept", lost)
+    terms = await made.open_swap(request)
     assert made.runner.driven == [request.swap_id]
-    assert await made.provider.open_swap(request) == terms
+    assert await made.open_swap(request) == terms
 
 
 async def test_a_swap_whose_outcome_is_unknown_stays_reserved_until_the_journal_answers(
@@ -249,7 +248,7 @@ async def test_a_swap_whose_outcome_is_unknown_stays_reserved_until_the_journal_
     request, load = await made.request(1), made.journal.load
     is_broken, asked = False, asyncio.Event()
 
-    async def broken(record: SwapRecord) -> SwapRecord:
+    async def broken(*_: Any) -> SwapRecord:
         nonlocal is_broken
         is_broken = True
         raise JournalError("disk I/O error")
@@ -260,9 +259,9 @@ async def test_a_swap_whose_outcome_is_unknown_stays_reserved_until_the_journal_
             raise JournalError("disk I/O error")
         return await load(swap_id)
 
-    monkeypatch.setattr(made.journal, "create", broken)
+    monkeypatch.setattr(made.journal, "accept", broken)
     monkeypatch.setattr(made.journal, "load", load_or_fail)
-    call = asyncio.create_task(made.provider.open_swap(request))
+    call = asyncio.create_task(made.open_swap(request))
     await asyncio.wait_for(asked.wait(), 10)
     assert made.book.promised_on(LIGHTNING, made.clock.now(), 0.0).pays == PROMISED
     is_broken = False
@@ -276,21 +275,21 @@ async def test_a_journal_that_writes_slowly_is_a_refusal_that_can_be_retried_and
     made: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("layer2.provider.service._LONGEST_ACCEPTANCE_SECONDS", 0.1)
-    request, create, released = await made.request(1), made.journal.create, asyncio.Event()
+    request, accept, released = await made.request(1), made.journal.accept, asyncio.Event()
 
-    async def slow(record: SwapRecord) -> SwapRecord:
+    async def slow(record: SwapRecord, *decided: Any) -> SwapRecord | None:
         await released.wait()
-        return await create(record)
+        return await accept(record, *decided)
 
-    monkeypatch.setattr(made.journal, "create", slow)
+    monkeypatch.setattr(made.journal, "accept", slow)
     for _ in range(2):
         with pytest.raises(QuoteRefused, match="answers too late") as refused:
-            await made.provider.open_swap(request)
+            await made.open_swap(request)
         assert (refused.value.code, refused.value.retryable) == ("not_ready", True)
         assert made.book.promised_on(LIGHTNING, made.clock.now(), 0.0).pays == PROMISED
     released.set()
     monkeypatch.setattr("layer2.provider.service._LONGEST_ACCEPTANCE_SECONDS", 10)
-    assert read_signed_terms(await made.provider.open_swap(request)).terms.swap_id == request.swap_id
+    assert read_signed_terms(await made.open_swap(request)).terms.swap_id == request.swap_id
     await check_nothing_is_lost(made, {request.swap_id})
 
 
@@ -300,11 +299,11 @@ async def test_nodes_that_answer_too_late_are_a_refusal_that_can_be_retried(
     monkeypatch.setattr("layer2.provider.acceptance._LONGEST_CHECKS_SECONDS", 0.05)
     request = await made.request(1)
     with pytest.raises(QuoteRefused) as refused:
-        await made.provider.open_swap(request)
+        await made.open_swap(request)
     assert (refused.value.code, refused.value.retryable) == ("not_ready", True)
     assert request.swap_id not in made.book
     held.released.set()
-    await made.provider.open_swap(request)
+    await made.open_swap(request)
 
 
 # The end and the start
@@ -312,7 +311,7 @@ async def test_nodes_that_answer_too_late_are_a_refusal_that_can_be_retried(
 
 async def test_draining_waits_for_a_pending_swap_and_names_when_to_be_back(made: World, held: Held) -> None:
     request = await made.request(1)
-    call = asyncio.create_task(made.provider.open_swap(request))
+    call = asyncio.create_task(made.open_swap(request))
     await asyncio.wait_for(held.reached.wait(), 10)
     draining = asyncio.create_task(made.provider.drain())
     await asyncio.sleep(0.05)
@@ -327,16 +326,14 @@ async def test_a_restart_counts_the_swaps_that_are_open(made: World, tmp_path: P
     first = await made.accept(1)
     await made.accept(2, taker=OTHER_TAKERS[1])
     await made.runner.move(first.swap_id, ProviderCounterFunding("0x01"), "counter-funding")
-    async with world(tmp_path, max_open_swaps=3) as restarted:
+    async with world(tmp_path, name="restarted", max_open_swaps=3) as restarted:
         restarted.lightning.balances = {BTC: Balance(3 * PROMISED, receivable=0)}
         assert restarted.book.exposure_on(BOB) == made.book.exposure_on(BOB)
-        # The ids of quotes begin again in a test.
-        await restarted.quote()
         with pytest.raises(IdempotencyConflict):
-            await restarted.provider.open_swap(replace(await restarted.request(1), swap_id=OTHER_ID))
+            await restarted.open_swap(replace(await restarted.request(1), swap_id=OTHER_ID))
         await restarted.accept(3, taker=OTHER_TAKERS[3])
         with pytest.raises(Layer2Error) as refused:
-            await restarted.provider.open_swap(await restarted.request(4, taker=OTHER_TAKERS[4]))
+            await restarted.open_swap(await restarted.request(4, taker=OTHER_TAKERS[4]))
         assert refused.value.code == "too_many_swaps"
 
 
@@ -346,15 +343,15 @@ async def test_a_restart_counts_the_swaps_that_are_open(made: World, tmp_path: P
 async def test_money_that_left_after_the_reading_is_not_promised_a_second_time(made: World) -> None:
     made.lightning.balances = {BTC: Balance(PROMISED, receivable=0)}
     first, second = await made.request(1), await made.request(2, taker=OTHER_TAKERS[2])
-    await made.provider.open_swap(first)
+    await made.open_swap(first)
     made.lightning.balances = {BTC: Balance(0, receivable=0)}
     # The swap is paid, so it reserves nothing, and the reading is from before.
     await made.runner.move(first.swap_id, ProviderCounterFunded("0x01", "02"), "counter-funded")
     with pytest.raises(InsufficientFunds, match="to spend"):
-        await made.provider.open_swap(second)
+        await made.open_swap(second)
     made.lightning.balances = {BTC: Balance(PROMISED, receivable=0)}
     await made.look()
-    await made.provider.open_swap(second)
+    await made.open_swap(second)
 
 
 async def test_a_reading_that_began_before_the_money_left_and_ends_later_does_not_count(
@@ -362,7 +359,7 @@ async def test_a_reading_that_began_before_the_money_left_and_ends_later_does_no
 ) -> None:
     made.lightning.balances = {BTC: Balance(PROMISED, receivable=0)}
     first, second = await made.request(1), await made.request(2, taker=OTHER_TAKERS[2])
-    await made.provider.open_swap(first)
+    await made.open_swap(first)
     reached, released = asyncio.Event(), asyncio.Event()
     read = made.lightning.balances_async
 
@@ -379,7 +376,7 @@ async def test_a_reading_that_began_before_the_money_left_and_ends_later_does_no
     released.set()
     await looking
     with pytest.raises(InsufficientFunds, match="to spend"):
-        await made.provider.open_swap(second)
+        await made.open_swap(second)
 
 
 async def test_a_reading_that_is_too_old_is_read_again_before_a_swap_is_accepted(made: World) -> None:
@@ -387,7 +384,7 @@ async def test_a_reading_that_is_too_old_is_read_again_before_a_swap_is_accepted
     made.lightning.balances = {BTC: Balance(0, receivable=0)}
     made.clock.time += 5
     with pytest.raises(InsufficientFunds):
-        await made.provider.open_swap(request)
+        await made.open_swap(request)
 
 
 async def test_a_quote_and_an_acceptance_list_no_swaps_and_read_no_balances(
@@ -402,4 +399,4 @@ async def test_a_quote_and_an_acceptance_list_no_swaps_and_read_no_balances(
     monkeypatch.setattr(made.bob, "balances_async", not_now)
     monkeypatch.setattr(made.lightning, "balances_async", not_now)
     await made.quote()
-    await made.provider.open_swap(request)
+    await made.open_swap(request)

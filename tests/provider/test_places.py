@@ -55,7 +55,7 @@ async def made(tmp_path: Path) -> AsyncIterator[World]:
 
 async def refusal(made: World, request: SwapRequest) -> str:
     with pytest.raises(Layer2Error) as refused:
-        await made.provider.open_swap(request)
+        await made.open_swap(request)
     return refused.value.code
 
 
@@ -119,7 +119,7 @@ async def test_a_swap_takes_its_place_while_money_can_move_for_it(
     if takes:
         assert await refusal(made, request) == "too_many_swaps"
     else:
-        await made.provider.open_swap(request)
+        await made.open_swap(request)
 
 
 async def test_swaps_that_only_wait_for_finality_are_limited_too(tmp_path: Path) -> None:
@@ -143,16 +143,16 @@ async def test_a_funding_that_waits_for_its_finality_keeps_its_place_its_hash_an
     other = await made.request(2)
     same_hash = replace(other, payment_hash=request.payment_hash, destination=made.invoice(request.payment_hash))
     with pytest.raises(IdempotencyConflict):
-        await made.provider.open_swap(same_hash)
+        await made.open_swap(same_hash)
     with pytest.raises(InsufficientFunds, match="to spend"):
-        await made.provider.open_swap(await made.request(3))
+        await made.open_swap(await made.request(3))
 
 
 async def test_money_is_promised_once(made: World) -> None:
     made.lightning.balances = {BTC: Balance(2 * (AMOUNT + 50) - 1, receivable=0)}
     await made.accept(1)
     with pytest.raises(InsufficientFunds, match="to spend"):
-        await made.provider.open_swap(await made.request(2))
+        await made.open_swap(await made.request(2))
 
 
 async def test_money_that_was_paid_is_not_counted_twice(made: World) -> None:
@@ -167,7 +167,7 @@ async def test_room_to_receive_is_promised_once(made: World) -> None:
     made.lightning.balances = {BTC: Balance(0, receivable=2 * room - 1)}
     first = await made.accept(1, LIGHTNING)
     with pytest.raises(InsufficientFunds, match="to receive"):
-        await made.provider.open_swap(await made.request(2, LIGHTNING))
+        await made.open_swap(await made.request(2, LIGHTNING))
     await made.runner.move(first.swap_id, ProviderCounterFunding("01"), "counter-funding")
     await made.accept(3, LIGHTNING)
 
@@ -176,7 +176,7 @@ async def test_gas_is_kept_back_for_every_open_swap(made: World) -> None:
     made.bob.balances = {BTC: Balance(10**9), ETH: Balance(19)}
     await made.accept(1)
     with pytest.raises(InsufficientFunds, match="for gas"):
-        await made.provider.open_swap(await made.request(2))
+        await made.open_swap(await made.request(2))
 
 
 async def test_gas_is_kept_back_on_both_layers_of_a_swap_and_on_no_other(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ async def test_gas_is_kept_back_on_both_layers_of_a_swap_and_on_no_other(tmp_pat
         made.layers[ROOTSTOCK].balances = {BTC: Balance(10**9), RBTC: Balance(PROMISED * 10**10 + 19)}
         await made.accept(1, BOB, destination=ROOTSTOCK)
         with pytest.raises(InsufficientFunds, match=r"ROOTSTOCK.*for gas"):
-            await made.provider.open_swap(await made.request(2, ROOTSTOCK, BOB))
+            await made.open_swap(await made.request(2, ROOTSTOCK, BOB))
         await made.accept(3, BOB, destination=LIGHTNING, taker=OTHER_TAKERS[0])
 
 
@@ -198,4 +198,4 @@ async def test_one_balance_pays_locks_and_gas_where_the_coin_is_bitcoin(tmp_path
             else:
                 await made.accept(1, BOB, destination=ROOTSTOCK)
                 with pytest.raises(InsufficientFunds, match=r"ROOTSTOCK.*for gas"):
-                    await made.provider.open_swap(await made.request(2, BOB, destination=ROOTSTOCK))
+                    await made.open_swap(await made.request(2, BOB, destination=ROOTSTOCK))

@@ -20,8 +20,9 @@ import aiohttp
 import pytest
 from yarl import URL
 
+from forked_simnet import running_simnet
+from forking import fork
 from layer2.legs.lightning import LightningOffer
-from layer2.local import simnet
 from layer2.local.network import LocalNetwork
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.money import BTC
@@ -29,6 +30,7 @@ from layer2.model.transactions import SwapId
 from layer2.net.client_settings import ConnectionPoolConfig
 from layer2.provider_client import ProviderClient, ProviderEndpoint
 from layer2.swap_rules.agreement import SwapRequest
+from layer2.terms.documents import SignedQuote
 from layer2.terms.transfers import TransferRequest
 from networks.forwarder import Forwarder
 from networks.parties import ProviderProcess
@@ -47,9 +49,8 @@ child.wait()
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNetwork]:
-    directory = tmp_path_factory.mktemp("simnet")
-    yield simnet.up(directory, with_parent=True)
-    simnet.down(directory)
+    with running_simnet(tmp_path_factory.mktemp("simnet")) as network:
+        yield network
 
 
 @pytest.fixture
@@ -65,15 +66,15 @@ def client_of(process: ProviderProcess) -> ProviderClient:
     return ProviderClient(endpoint, ConnectionPoolConfig(), 10_000)
 
 
-async def open_swap(client: ProviderClient, process: ProviderProcess) -> SwapRequest:
-    """A swap to BOB that is never funded."""
+async def open_swap(client: ProviderClient, process: ProviderProcess) -> tuple[SwapRequest, SignedQuote]:
+    """The request for a swap to BOB that is never funded, and its quote."""
     account = process.network.taker.evm_address
-    quote = (await client.quote(REQUEST)).quote
+    quote = await client.quote(REQUEST)
     access_hash = hashlib.sha256(TOKEN).digest()
     swap_id = SwapId(os.urandom(16).hex())
-    request = SwapRequest(swap_id, quote.quote_id, os.urandom(32), "", account, access_hash)
-    await client.open_swap(request)
-    return request
+    request = SwapRequest(swap_id, quote.quote.quote_id, os.urandom(32), "", account, access_hash)
+    await client.open_swap(request, quote)
+    return request, quote
 
 
 async def ended(descriptor: int) -> None:
@@ -102,11 +103,11 @@ async def test_it_announces_where_it_serves_and_signs_with_the_key_that_it_names
 async def test_a_swap_outlives_the_process_and_its_token_is_in_no_log(process: ProviderProcess) -> None:
     client = client_of(process)
     try:
-        request = await open_swap(client, process)
-        terms = await client.open_swap(request)
+        request, quote = await open_swap(client, process)
+        terms = await client.open_swap(request, quote)
         process.kill()
         process.start()
-        assert await client.open_swap(request) == terms
+        assert await client.open_swap(request, quote) == terms
         assert (await client.swap_status(request.swap_id, TOKEN))["state"] == "agreed"
         process.stop()
     finally:
@@ -129,7 +130,7 @@ async def test_it_starts_with_a_dead_node_and_that_layer_joins_when_it_is_back(
     client = client_of(process)
     forwarder = Forwarder(URL(process.network.bob.rpc_url))
     try:
-        request = await open_swap(client, process)
+        request, _ = await open_swap(client, process)
         process.kill()
         with socket.create_server(("127.0.0.1", 0)) as unused:
             port = unused.getsockname()[1]
@@ -183,7 +184,7 @@ async def test_a_journal_of_another_account_is_refused(process: ProviderProcess)
 async def test_it_stops_when_asked_though_a_stream_is_open(process: ProviderProcess, number: signal.Signals) -> None:
     ready = json.loads((process.directory / "ready.json").read_text())
     client = client_of(process)
-    request = await open_swap(client, process)
+    request, _ = await open_swap(client, process)
     descriptor = os.pidfd_open(ready["process_id"])
     try:
         async with (
@@ -244,13 +245,10 @@ def run(process: ProviderProcess, journal: str = "", **settings: str | int) -> t
     if journal:
         text += f"[journal]\npath = {json.dumps(journal)}\n"
     (directory / "provider.toml").write_text(text)
-    ended = subprocess.run(
-        [sys.executable, "-m", "layer2.provider.process", str(directory / "provider.toml")],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    return ended.returncode, ended.stderr
+    errors = directory / "errors"
+    with (directory / "output").open("wb") as output, errors.open("wb") as to_errors:
+        started = fork("layer2.provider.process", [str(directory / "provider.toml")], output=output, errors=to_errors)
+    return started.wait(60), errors.read_text()
 
 
 def test_what_prevents_the_start_is_one_sentence_and_no_traceback(process: ProviderProcess) -> None:

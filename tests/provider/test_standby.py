@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -17,7 +15,7 @@ import pytest_asyncio
 from psycopg import sql
 from sqlalchemy import make_url
 
-from forking import child_environment
+from forking import PARENT, Forked, fork
 from layer2.provider_client import ProviderClient
 from networks.parties import ProviderProcess
 from networks.waiting import until
@@ -31,7 +29,7 @@ __all__ = ["network", "process", "server"]
 class Member:
     """One process of a provider."""
 
-    process: subprocess.Popen[bytes]
+    process: Forked
     ready: Path
     log: Path
 
@@ -81,15 +79,13 @@ def starts(process: ProviderProcess, place: str, tmp_path: Path) -> Iterator[Sta
 
         def start(name: str) -> Member:
             ready, log = tmp_path / f"{name}.json", tmp_path / f"{name}.log"
-            command = [sys.executable, "-m", "layer2.provider.process", str(process.directory / "provider.toml")]
-            command += ["--standby", "--ready-file", str(ready), "--with-parent", str(os.getpid())]
+            arguments = [str(process.directory / "provider.toml"), "--standby", "--ready-file", str(ready)]
             with log.open("wb") as output:
-                started = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    env=child_environment() | {variable: place, "LAYER2_LISTEN_PORT": "0"},
+                started = fork(
+                    "layer2.provider.process",
+                    [*arguments, "--with-parent", PARENT],
+                    output=output,
+                    environment=os.environ | {variable: place, "LAYER2_LISTEN_PORT": "0"},
                 )
             ending.callback(started.wait)
             ending.callback(started.kill)
@@ -107,7 +103,7 @@ async def test_when_the_active_process_is_killed_the_other_one_has_its_swaps(
 ) -> None:
     first = starts("first")
     client = client_at(process, await first.serves())
-    request = await open_swap(client, process)
+    request, _ = await open_swap(client, process)
     await client.aclose()
     second = starts("second")
     await second.stands_by()
@@ -136,12 +132,12 @@ async def test_a_process_that_was_stopped_is_replaced_and_ends_when_it_wakes(
     await first.serves()
     second = starts("second")
     await second.stands_by()
-    first.process.send_signal(signal.SIGSTOP)
+    os.kill(first.process.pid, signal.SIGSTOP)
     try:
         client = client_at(process, await second.serves())
-        request = await open_swap(client, process)
+        request, _ = await open_swap(client, process)
     finally:
-        first.process.send_signal(signal.SIGCONT)
+        os.kill(first.process.pid, signal.SIGCONT)
     assert first.process.wait(30) == 1
     assert "[journal_busy] another process has taken over" in first.log.read_text()
     assert (await client.swap_status(request.swap_id, TOKEN))["state"] == "agreed"

@@ -16,6 +16,7 @@ from layer2.ports.journal import (
     Json,
     OpenRow,
     Role,
+    SeenSwaps,
     SwapRecord,
     begun_delivery,
     ended_delivery,
@@ -53,6 +54,21 @@ class MemoryJournal:
     async def find(self, role: Role, idempotency_key: str) -> SwapRecord | None:
         raise AssertionError("the engine never looks for keys")
 
+    async def plans(self) -> Sequence[SwapRecord]:
+        raise AssertionError("the engine never asks for plans")
+
+    async def find_quote(self, role: Role, quote_id: str) -> SwapRecord | None:
+        raise AssertionError("the engine never looks for quotes")
+
+    async def accept(self, record: SwapRecord, seen: SeenSwaps, others: int) -> SwapRecord | None:
+        raise AssertionError("the engine never accepts swaps")
+
+    async def last_number(self, role: Role) -> int:
+        raise AssertionError("the engine never asks for numbers")
+
+    async def swaps_after(self, role: Role, number: int) -> Sequence[tuple[int, SwapRecord]]:
+        raise AssertionError("the engine never asks for numbers")
+
     async def open_versions(self, role: Role) -> Mapping[SwapId, int]:
         return {one.swap_id: one.version for one in self.records.values() if one.role is role and not one.is_final}
 
@@ -68,7 +84,7 @@ class MemoryJournal:
     async def act(self, *, shared: bool = False) -> None:
         raise AssertionError("the engine never takes the lock")
 
-    async def add_owners(self, owners: Sequence[JournalOwner]) -> None:
+    async def add_owners(self, owners: Sequence[JournalOwner], *, known: Sequence[JournalOwner] | None = None) -> bool:
         raise AssertionError("the engine never adds owners")
 
     async def list(self, *, role: Role | None = None, open_only: bool = False) -> Sequence[SwapRecord]:
@@ -152,7 +168,13 @@ class MemoryJournal:
         return delivery
 
     async def record_delivery(
-        self, record: SwapRecord, number: int, delivery: Delivery, *, attempt: str | None = None
+        self,
+        record: SwapRecord,
+        number: int,
+        delivery: Delivery,
+        *,
+        attempt: str | None = None,
+        nonces: Sequence[NonceClaim] = (),
     ) -> Delivery:
         await self.fault("before", f"delivery {delivery.value}")
         (current,) = (one for one in self._intents[record.swap_id] if one.number == number)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from layer2.journal.sql_journal import SqlJournal
 from layer2.legs.timelock_settings import REGTEST
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import SwapId
-from layer2.ports.journal import Role
+from layer2.ports.journal import Role, SwapRecord
 from layer2.swap_engine.records import read_request, record_state
 from layer2.swap_engine.runner import SwapRunner
 from swap_engine.faults import LAYER_CALLS
@@ -39,6 +40,30 @@ def test_watching_gives_the_present_and_then_every_version_once() -> None:
         # A final swap is announced once.
         assert [one.version async for one in scene.taker.runner.watch(SWAP_ID)] == versions[-1:]
         await scene.close()
+
+    run(story())
+
+
+def test_a_reader_of_a_swap_that_is_awake_does_not_read_the_journal(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        scene = await Scene.to_lightning()
+        runner, journal = scene.taker.runner, scene.taker.journal
+        runner.drive(scene.taker.record)
+        read, load = list[SwapId](), journal.load
+
+        async def noted(swap_id: SwapId) -> SwapRecord | None:
+            read.append(swap_id)
+            return await load(swap_id)
+
+        monkeypatch.setattr(journal, "load", noted)
+        async with aclosing(runner.watch(SWAP_ID)) as records:
+            assert await anext(records) == scene.taker.record
+        assert not read
+        await scene.close()
+        # Without its driver, only the journal has the newest version.
+        with pytest.raises(TaskCancelled):
+            await wait_for(runner, SWAP_ID)
+        assert read
 
     run(story())
 

@@ -151,6 +151,22 @@ def test_rows_that_were_woken_long_before_their_time_are_not_kept() -> None:
     run(story())
 
 
+def test_the_rows_before_a_first_turn_are_not_kept_after_it() -> None:
+    async def story() -> None:
+        woken = Woken()
+        count = 10_000
+        woken.sleepers.load(
+            [Sleeper(woken.sleepers, SwapId(f"{number:032x}"), b"", EPOCH + 10**6) for number in range(count)]
+        )
+        while len(woken.at) < count:  # noqa: ASYNC110 - each turn is in another callback
+            await asyncio.sleep(1)
+        assert len(woken.sleepers) == count
+        assert len(woken.sleepers._times) <= 1.1 * count + 1_000
+        woken.sleepers.close()
+
+    run(story())
+
+
 def test_nothing_wakes_after_the_close() -> None:
     async def story() -> None:
         woken = Woken()

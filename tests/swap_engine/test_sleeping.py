@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -420,5 +422,22 @@ def test_a_watcher_of_a_swap_that_sleeps_sees_every_version(source: str, destina
         await watching
         assert versions == list(range(1, scene.provider.record.version + 1))
         await scene.close()
+
+    run(story())
+
+
+def test_the_driver_of_a_swap_that_fell_asleep_is_freed_without_a_collection() -> None:
+    async def story() -> None:
+        scene = await counter_funded("bob", "lightning")
+        gc.collect()
+        gc.disable()
+        try:
+            (driver,) = scene.provider.runner._drivers.values()
+            freed = weakref.ref(driver)
+            del driver
+            await asleep(scene.provider)
+            assert freed() is None
+        finally:
+            gc.enable()
 
     run(story())

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from layer2.errors import JournalError
+from layer2.errors import JournalError, NonceTaken
 from layer2.legs.timelock_settings import REGTEST
 from layer2.model.transactions import SwapId
 from layer2.ports.journal import Role
@@ -151,6 +151,23 @@ def test_a_turn_never_raises_and_names_a_time_even_if_the_journal_cannot_be_read
         scene.taker.journal.fault = full
         waits = [(await worker.turns.advance(SWAP_ID)).wait_seconds for _ in range(4)]
         assert waits == [0.5, 1, 2, 4]
+        await worker.turns.aclose()
+
+    run(story())
+
+
+def test_a_swap_whose_nonce_another_worker_took_has_its_next_turn_at_once() -> None:
+    async def story() -> None:
+        scene = await Scene.to_lightning()
+        worker = Worker(scene.taker, asyncio.Event())
+
+        async def taken(when: str, what: str) -> None:
+            await asyncio.sleep(0)
+            if what == "funding":
+                raise NonceTaken("another transaction has the nonce")
+
+        scene.taker.journal.fault = taken
+        assert [(await worker.turns.advance(SWAP_ID)).wait_seconds for _ in range(3)] == [0, 0, 0]
         await worker.turns.aclose()
 
     run(story())

@@ -7,6 +7,7 @@ import socket
 
 import pytest
 
+from layer2.config.sections import TemporalSection
 from layer2.errors import NodeUnreachable, TaskCancelled
 from layer2.legs.timelock_settings import REGTEST
 from layer2.model.transactions import SwapId
@@ -15,7 +16,6 @@ from layer2.swap_engine.turns import Turns
 from layer2.workers import engine as engine_module
 from layer2.workers.connection import Temporal
 from layer2.workers.engine import WorkflowEngine
-from layer2.workers.settings import TemporalSection
 from swap_engine.two_parties import Scene
 from swap_engine.virtual_time import VirtualClock, run
 from swap_rules.example_terms import SWAP_ID
@@ -80,6 +80,69 @@ def test_a_start_of_the_front_end_starts_the_workflow_of_every_open_swap() -> No
     run(story())
 
 
+def test_the_workflow_of_an_open_swap_that_someone_ended_is_started_again() -> None:
+    async def story() -> None:
+        front = Front(await Scene.to_lightning())
+        front.engine.drive(front.scene.provider.record)
+        await front.engine.read(Role.PROVIDER)
+        await asyncio.sleep(engine_module._START_AGAIN_SECONDS)
+        assert front.temporal.started == [SWAP_ID]
+        await front.engine.read(Role.PROVIDER)
+        await asyncio.sleep(1)
+        assert front.temporal.started == [SWAP_ID, SWAP_ID]
+        await front.close()
+
+    run(story())
+
+
+def test_a_swap_whose_front_end_was_killed_before_it_started_the_workflow_is_started_by_another() -> None:
+    async def story() -> None:
+        # The journal has the swap, and this front end did not accept it.
+        front = Front(await Scene.to_lightning())
+        for _ in range(2):
+            await front.engine.read(Role.PROVIDER)
+            await asyncio.sleep(engine_module._START_SECONDS / 3)
+        assert front.temporal.started == []
+        for _ in range(20):
+            await front.engine.read(Role.PROVIDER)
+            await asyncio.sleep(engine_module._START_SECONDS / 3)
+        assert front.temporal.started == [SWAP_ID]
+        await front.close()
+
+    run(story())
+
+
+def test_a_front_end_starts_no_workflow_for_a_swap_of_another_that_has_had_a_turn() -> None:
+    async def story() -> None:
+        front = Front(await Scene.to_lightning())
+        await front.engine.read(Role.PROVIDER)
+        await front.scene.taker.runner.resume()
+        while front.scene.provider.record.version == 1:
+            await front.worker.advance(SWAP_ID)
+            await asyncio.sleep(0.1)
+        for _ in range(2):
+            await asyncio.sleep(engine_module._START_SECONDS)
+            await front.engine.read(Role.PROVIDER)
+        assert front.temporal.started == []
+        await front.close()
+        await front.scene.close()
+
+    run(story())
+
+
+def test_a_front_end_that_starts_does_not_start_each_workflow_twice() -> None:
+    async def story() -> None:
+        front = Front(await Scene.to_lightning())
+        await front.engine.resume((Role.PROVIDER,))
+        for _ in range(3):
+            await front.engine.read(Role.PROVIDER)
+            await asyncio.sleep(engine_module._START_SECONDS)
+        assert front.temporal.started == [SWAP_ID]
+        await front.close()
+
+    run(story())
+
+
 def test_what_workers_wrote_is_announced_and_the_end_frees_what_the_acceptance_reserved() -> None:
     async def story() -> None:
         scene = await Scene.to_lightning()
@@ -110,7 +173,7 @@ def test_a_reader_sees_the_versions_of_workers_up_to_the_final_one() -> None:
 
         async def work() -> None:
             while not (await front.worker.advance(SWAP_ID)).is_final:  # noqa: ASYNC110 - virtual time
-                await asyncio.sleep(engine_module._READ_SECONDS * 3)
+                await asyncio.sleep(engine_module.READ_SECONDS * 3)
 
         working = asyncio.ensure_future(work())
         seen = [record.version async for record in front.engine.watch(SWAP_ID)]

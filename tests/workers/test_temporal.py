@@ -8,22 +8,23 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 import pytest_asyncio
-from temporalio.client import Client, WorkflowHistory
+from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
 from forked_simnet import running_simnet
-from forking import PARENT, Forked, fork
 from layer2 import Layer2Manager, TransferState
 from layer2.journal.sql_journal import SqlJournal
 from layer2.local.network import LocalNetwork
 from layer2.model.transactions import SwapId
 from layer2.ports.journal import Delivery, Role
+from layer2.workers.connection import Temporal
+from layer2.workers.history import SwapHistory
 from layer2.workers.worker import WORKFLOW_RUNNER
 from layer2.workers.workflow import SwapWorkflow
 from networks.conftest import steering
@@ -33,6 +34,7 @@ from networks.swaps import Swaps
 from networks.waiting import until
 from postgres_server import Server, server
 from temporal_server import TemporalServer, temporal
+from workers.worker_processes import Workers, connected
 
 __all__ = ["server", "temporal"]
 
@@ -46,64 +48,24 @@ class Deployment:
 
     network: LocalNetwork
     front: ProviderProcess
-    environment: Mapping[str, str]
-    running: dict[str, Forked] = field(default_factory=dict)
-
-    async def start(self, *names: str) -> None:
-        """Start workers, and wait until they work."""
-        for name in names:
-            with self.log(name).open("ab") as log, pytest.MonkeyPatch.context() as patch:
-                for variable, value in self.environment.items():
-                    patch.setenv(variable, value)
-                arguments = [str(self.front.directory / "provider.toml"), "--ready-file", str(self._ready(name))]
-                self.running[name] = fork("layer2.provider.worker", [*arguments, "--with-parent", PARENT], output=log)
-        for name in names:
-
-            async def works(name: str = name) -> bool:
-                assert self.running[name].poll() is None, self.log(name).read_text()
-                return self._ready(name).exists()
-
-            await until(works, f"{name} works")
-
-    def signal(self, name: str, number: signal.Signals) -> None:
-        """Send a signal to a worker."""
-        os.kill(self.running[name].pid, number)
+    workers: Workers
 
     async def stop_between_acts(self, name: str) -> None:
         """Stop a worker while no act is leaving: no other worker sends a payment that a stopped one may have sent."""
 
         async def is_stopped() -> bool:
-            self.signal(name, signal.SIGSTOP)
+            self.workers.signal(name, signal.SIGSTOP)
             intents = [each for _, *ones in (await self.acts()).values() for each in ones]
             if any(each.delivery is Delivery.LEAVING for each in intents):
-                self.signal(name, signal.SIGCONT)
+                self.workers.signal(name, signal.SIGCONT)
                 return False
             return True
 
         await until(is_stopped, f"{name} is stopped")
 
-    def kill(self) -> None:
-        """Kill all workers."""
-        for worker in self.running.values():
-            worker.kill()
-            worker.wait(30)
-        self.running.clear()
-
-    def log(self, name: str) -> Path:
-        """The log of a worker."""
-        return self.front.directory / f"{name}.log"
-
-    def _ready(self, name: str) -> Path:
-        return self.front.directory / f"{name}.json"
-
-    def versions(self, name: str) -> int:
-        """The number of versions of swaps that a worker wrote or read."""
-        lines = self.log(name).read_text().splitlines()
-        return sum(json.loads(line)["event"] == "swap_changed" for line in lines if line.startswith("{"))
-
     async def all_ended(self) -> None:
         """Wait until every swap of the provider is final."""
-        journal = await SqlJournal.open(self.environment["LAYER2_JOURNAL__URL"])
+        journal = await SqlJournal.open(self.workers.environment["LAYER2_JOURNAL__URL"])
 
         async def are_final() -> bool:
             return not await journal.open_versions(Role.PROVIDER)
@@ -115,7 +77,7 @@ class Deployment:
 
     async def acts(self) -> Mapping[SwapId, Sequence[Any]]:
         """The version and the intents of every swap of the provider."""
-        journal = await SqlJournal.open(self.environment["LAYER2_JOURNAL__URL"])
+        journal = await SqlJournal.open(self.workers.environment["LAYER2_JOURNAL__URL"])
         try:
             assert await journal.problems() == []
             records = await journal.list(role=Role.PROVIDER)
@@ -140,7 +102,7 @@ def running(server: Server, temporal: TemporalServer, tmp_path_factory: pytest.T
                 patch.setenv(variable, value)
             asyncio.run(connected(temporal))
             front.start()
-        yield Deployment(network, front, environment)
+        yield Deployment(network, front, Workers(front.directory / "provider.toml", environment))
         front.kill()
 
 
@@ -148,28 +110,13 @@ def running(server: Server, temporal: TemporalServer, tmp_path_factory: pytest.T
 def deployment(running: Deployment) -> Iterator[Deployment]:
     """The same. Its workers end with the test."""
     yield running
-    running.kill()
+    running.workers.kill()
 
 
 @pytest_asyncio.fixture
 async def swaps(deployment: Deployment, tmp_path: Path) -> AsyncIterator[Swaps]:
     async with steering(deployment.network) as control:
         yield Swaps(deployment.network, control, deployment.front, tmp_path, BitcoinMiner(control))
-
-
-async def connected(temporal: TemporalServer) -> Client:
-    """A client of the server, once it has started."""
-    found: list[Client] = []
-
-    async def is_up() -> bool:
-        try:
-            found.append(await Client.connect(temporal.address))
-        except RuntimeError:
-            return False
-        return True
-
-    await until(is_up, "the Temporal server is up")
-    return found[0]
 
 
 async def start(swaps: Swaps, layers: Layer2Manager, *directions: str) -> list[str]:
@@ -186,7 +133,7 @@ async def all_complete(layers: Layer2Manager, transfer_ids: Sequence[str]) -> No
 async def test_transfers_complete_both_ways_and_their_histories_contain_public_ids_only(
     deployment: Deployment, swaps: Swaps, temporal: TemporalServer
 ) -> None:
-    await deployment.start("one")
+    await deployment.workers.start("one")
     client = await connected(temporal)
     async with swaps.manager() as layers, swaps.quick_finality():
         transfer_ids = await start(swaps, layers, *BOTH)
@@ -202,6 +149,19 @@ async def test_transfers_complete_both_ways_and_their_histories_contain_public_i
         assert all(isinstance(each, str | dict | bool) for each in values)
         assert os.uname().nodename not in history.to_json()
         await replayed(history)
+        await check_history(deployment, "one", Temporal(client, ""), SwapId(transfer_id), values)
+
+
+async def check_history(
+    deployment: Deployment, worker: str, temporal: Temporal, swap_id: SwapId, values: Sequence[Any]
+) -> None:
+    """Check what is read of the history of a swap whose turns one worker had."""
+    history = await SwapHistory.read(temporal, swap_id)
+    assert {turn.worker for turn in history.turns} == {deployment.workers.identity(worker)}
+    assert list(history.turns) == sorted(history.turns, key=lambda turn: turn.began)
+    assert all(turn.began <= turn.ended for turn in history.turns)
+    assert sorted(map(str, history.values)) == sorted(map(str, values))
+    assert history.is_complete
 
 
 def payloads(part: Any) -> Iterator[Any]:
@@ -238,16 +198,16 @@ async def test_when_one_of_three_workers_is_killed_the_others_complete_its_swaps
     deployment: Deployment, swaps: Swaps
 ) -> None:
     names = ("first", "second", "third")
-    await deployment.start(*names)
+    await deployment.workers.start(*names)
     await swaps.hold_finality()
     async with swaps.manager() as layers:
         transfer_ids = await start(swaps, layers, *BOTH * 3)
 
         async def has_worked() -> bool:
-            return all(deployment.versions(name) for name in names)
+            return all(deployment.workers.versions(name) for name in names)
 
         await until(has_worked, "every worker has had turns")
-        deployment.signal("first", signal.SIGKILL)
+        deployment.workers.signal("first", signal.SIGKILL)
         async with swaps.quick_finality():
             await all_complete(layers, transfer_ids)
     acts = await deployment.acts()
@@ -260,12 +220,12 @@ async def test_a_worker_that_was_stopped_does_nothing_for_swaps_that_others_comp
     deployment: Deployment, swaps: Swaps
 ) -> None:
     # Both before one stops: a worker that starts excludes those that have lost the guard.
-    await deployment.start("sleeper", "other")
+    await deployment.workers.start("sleeper", "other")
     async with swaps.manager() as layers, swaps.quick_finality():
         transfer_ids = await start(swaps, layers, *BOTH)
 
         async def has_worked() -> bool:
-            return deployment.versions("sleeper") > 0
+            return deployment.workers.versions("sleeper") > 0
 
         await until(has_worked, "it is at work")
         await deployment.stop_between_acts("sleeper")
@@ -274,9 +234,9 @@ async def test_a_worker_that_was_stopped_does_nothing_for_swaps_that_others_comp
             await deployment.all_ended()
             before = await deployment.acts()
         finally:
-            deployment.signal("sleeper", signal.SIGCONT)
+            deployment.workers.signal("sleeper", signal.SIGCONT)
         # The one that wakes has turns again.
-        deployment.signal("other", signal.SIGKILL)
+        deployment.workers.signal("other", signal.SIGKILL)
         await all_complete(layers, await start(swaps, layers, *BOTH))
     after = await deployment.acts()
     assert {swap_id: prepared(after[swap_id]) for swap_id in before} == {

@@ -31,12 +31,24 @@ class SharedCall(Generic[T]):
         self._until = 0.0
         self._under_way: set[asyncio.Task[T]] = set()
 
-    async def get(self) -> T:
+    async def get(self, begun: asyncio.Task[T] | None = None) -> T:
         """The result of the request.
+
+        Args:
+            begun: what ``begin`` returned; None calls it now.
 
         Raises:
             NodeUnreachable: ``aclose`` ended the request; otherwise as ``ask``.
         """
+        task = self.begin() if begun is None else begun
+        await asyncio.wait({task})
+        if task.cancelled():
+            # The request was cancelled and not the caller, so CancelledError would be wrong.
+            raise NodeUnreachable("the client was closed", retryable=False)
+        return task.result()
+
+    def begin(self) -> asyncio.Task[T]:
+        """Make or join the request without waiting for it, so that the caller can do something else first."""
         loop = asyncio.get_running_loop()
         task = self._task
         if task is None or (self._life and loop.time() > self._until):
@@ -46,11 +58,7 @@ class SharedCall(Generic[T]):
             task.add_done_callback(self._finished)
             if self._life == 0:
                 loop.call_soon(self._forget, task)
-        await asyncio.wait({task})
-        if task.cancelled():
-            # The request was cancelled and not the caller, so CancelledError would be wrong.
-            raise NodeUnreachable("the client was closed", retryable=False)
-        return task.result()
+        return task
 
     async def aclose(self) -> None:
         """Cancel pending requests; their callers get ``NodeUnreachable``."""

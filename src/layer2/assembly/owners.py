@@ -44,16 +44,18 @@ async def check_owners(journal: SwapJournal, owners: Sequence[JournalOwner]) -> 
             seed, account or network could lose money.
         JournalError: the journal cannot be read or written.
     """
-    known = await journal.owners()
-    conflicts = owner_conflicts(known, owners)
-    if conflicts and await journal.release_owners():
-        # No swap depends on these owners: a first start with a wrong configuration binds nothing.
-        known, conflicts = (), []
-    if conflicts:
-        raise conflicts[0]
-    fresh = [owner for owner in owners if owner not in known]
-    if fresh:
-        await journal.add_owners(fresh)
+    while True:
+        known = await journal.owners()
+        conflicts = owner_conflicts(known, owners)
+        if conflicts and await journal.release_owners():
+            # No swap depends on these owners: a first start with a wrong configuration binds nothing.
+            known, conflicts = (), []
+        if conflicts:
+            raise conflicts[0]
+        fresh = [owner for owner in owners if owner not in known]
+        # Another worker may add its owners at the same time.
+        if not fresh or await journal.add_owners(fresh, known=known):
+            return
 
 
 def owner_conflicts(known: Sequence[JournalOwner], owners: Sequence[JournalOwner]) -> list[ConfigurationError]:

@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from layer2.assembly.clients import open_clients
 from layer2.assembly.joining import JoiningLegs
 from layer2.assembly.owners import check_owners, owners_of
-from layer2.config import LayerSettings
+from layer2.config import Layer2Config, LayerSettings
+from layer2.errors import ConfigurationError
 from layer2.journal.place import JournalPlace
 from layer2.model.layers import Layer2ProtocolType
 from layer2.ports.client import Client
 from layer2.ports.clock import Clock
 from layer2.ports.journal import Journal, LayerRecords
+from layer2.signers.software import SeedPreimages
 
-__all__ = ["Layers", "journal_place", "open_journal", "open_layers", "register_place"]
+__all__ = ["Layers", "journal_place", "open_journal", "open_layers", "register_place", "swap_seed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,3 +100,21 @@ async def open_journal(
         await journal.act(shared=shared)
     await check_owners(journal, owners)
     return journal
+
+
+def swap_seed(config: LayerSettings) -> SeedPreimages | None:
+    """The seed of a taker's swaps; None for a provider, which has none.
+
+    Raises:
+        ConfigurationError: code ``no_transfers``: a taker's configuration does not name it.
+        SignerError: it cannot be read.
+    """
+    if not isinstance(config, Layer2Config):
+        return None
+    if config.swap_seed_file is None:
+        raise ConfigurationError(
+            "open transfers need the swap_seed_file with which they were started",
+            code="no_transfers",
+            remedy="restore it in the configuration",
+        )
+    return SeedPreimages.from_file(config.swap_seed_file)

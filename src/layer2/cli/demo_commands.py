@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import AsyncExitStack, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from layer2 import __version__
 from layer2.cli.demo_accounts import Books
@@ -21,7 +22,7 @@ from layer2.cli.local_config import LocalName
 from layer2.cli.output import Line, Result, table
 from layer2.cli.parameters import COMPLETED
 from layer2.cli.proof_commands import report_lines
-from layer2.cli.session import InSession, Session
+from layer2.cli.session import InSession, Session, missing_extra
 from layer2.cli.transfer_wording import quote_line
 from layer2.cli.wording import sat, short_hash
 from layer2.errors import ConfigurationError, InvalidRequest, Layer2Error, ProofRefused
@@ -38,6 +39,7 @@ __all__ = ["demo"]
 
 AMOUNT = 100_000
 _BOB, _LIGHTNING, _BITCOIN = Layer2ProtocolType.BOB, Layer2ProtocolType.LIGHTNING, Layer2ProtocolType.BITCOIN
+_Swaps: TypeAlias = Annotated[int, Parameter(validator=Number(gte=2, lte=5_000))]
 _Direction: TypeAlias = tuple[Layer2ProtocolType, Layer2ProtocolType]
 _BOTH_WAYS: Final[tuple[_Direction, ...]] = ((_BOB, _LIGHTNING), (_LIGHTNING, _BOB))
 _SETTLING_SECONDS = 30.0
@@ -49,6 +51,10 @@ async def demo(
     network: LocalName = "simnet",
     pair: Annotated[str | None, Parameter(name="--pair")] = None,
     directory: Path | None = None,
+    engine: Literal["process", "temporal"] = "process",
+    swaps: _Swaps = 300,
+    temporal: str | None = None,
+    postgres: str | None = None,
     session: InSession,
 ) -> Result:
     """Move 100,000 sat on a local network, prove it, and try to forge the proofs. No real money.
@@ -56,25 +62,75 @@ async def demo(
     Without --pair it moves them from BOB to Lightning and back. Exit status 0: the transfers completed, the accounts
     add up, the proofs hold with every node stopped, and every forged copy is refused.
 
+    With --engine temporal, three workers carry out many swaps between BOB and Lightning, and one worker is killed in
+    the middle. It shows which worker did what. Exit status 0: all completed, and the accounts add up.
+
     Args:
         network: simnet (default): embedded, nothing to install. devnet: real nodes, after layer2 devnet install.
         pair: SOURCE:DESTINATION, any two of the four layers, such as bitcoin:lightning: one transfer in that direction.
         directory: The directory in which to keep all files. Default: only the proofs are kept, in layer2-demo.
+        engine: What carries out the provider's swaps: its process (default), or three Temporal workers.
+        swaps: With --engine temporal, how many. Default: 300.
+        temporal: With --engine temporal, HOST:PORT of a Temporal server. Default: the demo starts one.
+        postgres: With --engine temporal, the URL of an empty PostgreSQL database. Default: the demo starts a server.
     """
+    if engine == "temporal":
+        return await _of_workers(network, pair, directory, swaps, temporal, postgres, session)
     directions = _BOTH_WAYS if pair is None else (_direction(pair),)
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="layer2-demo-") as temporary:
-        place = Path(temporary) if directory is None else directory
-        proofs = Path("layer2-demo") if directory is None else directory / "proofs"
-        try:
-            proofs.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigurationError(
-                f"the directory {proofs} cannot be created: {error.strerror}",
-                code="unwritable_directory",
-                remedy="run it in a directory in which you can write, or name one: --directory",
-            ) from error
+    proofs = Path("layer2-demo") if directory is None else directory / "proofs"
+    _create(proofs)
+    with _place(directory) as place:
         return await _Demo(session, network, directions, place, proofs).run(began)
+
+
+async def _of_workers(
+    network: LocalName,
+    pair: str | None,
+    directory: Path | None,
+    swaps: int,
+    temporal: str | None,
+    postgres: str | None,
+    session: Session,
+) -> Result:
+    if network != "simnet" or pair is not None:
+        raise InvalidRequest(
+            "the demo of workers is on the simnet, between BOB and Lightning",
+            code="demo_of_workers",
+            remedy="leave out --network and --pair, or --engine",
+        )
+    try:
+        from layer2.cli.demo_workers import demo_of_workers
+    except ModuleNotFoundError as error:
+        raise missing_extra(error, "provider,temporal,simnet") from error
+    with _place(directory) as place:
+        return await demo_of_workers(session, place, swaps, temporal=temporal, postgres=postgres)
+
+
+@contextmanager
+def _place(directory: Path | None) -> Iterator[Path]:
+    """A directory for all files of a run, by default a temporary one.
+
+    Raises:
+        ConfigurationError: it cannot be created.
+    """
+    if directory is not None:
+        _create(directory)
+        yield directory
+        return
+    with tempfile.TemporaryDirectory(prefix="layer2-demo-") as temporary:
+        yield Path(temporary)
+
+
+def _create(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the directory {directory} cannot be created: {error.strerror}",
+            code="unwritable_directory",
+            remedy="run it in a directory in which you can write, or name one: --directory",
+        ) from error
 
 
 def _direction(text: str) -> _Direction:

@@ -8,18 +8,17 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from layer2.assembly import Layers, open_journal, open_layers, open_provider
+from layer2.assembly import Layers, open_journal, open_layers, swap_seed
 from layer2.config import Layer2Config
-from layer2.errors import ConfigurationError, Layer2Error
+from layer2.errors import Layer2Error
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.manager.late_payments import LatePayments
-from layer2.manager.releases import Releases
+from layer2.manager.releases import Releases, open_releases
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import SwapId
 from layer2.ports.clock import SystemClock
 from layer2.ports.journal import Journal, Role, SwapRecord
 from layer2.ports.legs import HtlcLayer
-from layer2.signers.software import SeedPreimages
 from layer2.swap_engine.runner import SwapRunner
 
 if TYPE_CHECKING:
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["Rescue"]
 
 LOG: Final = logging.getLogger("layer2.cli")
-_RELEASE_SECONDS: Final = 5.0
-"""Between two requests for a release signature of a provider."""
 
 
 class Rescue:
@@ -62,7 +59,7 @@ class Rescue:
                 code ``no_transfers``: a taker's configuration has no swap seed.
             SignerError, JournalError: a key or the journal cannot be used.
         """
-        seed = _seed_of(settings, role)
+        seed = swap_seed(settings)
         async with AsyncExitStack() as closing:
             fingerprint = None if seed is None else seed.fingerprint
             journal = await open_journal(settings, closing, seed_fingerprint=fingerprint, act=True)
@@ -128,19 +125,6 @@ class Rescue:
         self._on_change(record)
 
 
-def _seed_of(settings: LayerSettings, role: Role) -> SeedPreimages | None:
-    if role is Role.PROVIDER:
-        return None
-    assert isinstance(settings, Layer2Config)
-    if settings.swap_seed_file is None:
-        raise ConfigurationError(
-            "a rescue of transfers needs the swap_seed_file with which they were started",
-            code="no_transfers",
-            remedy="restore it in the configuration",
-        )
-    return SeedPreimages.from_file(settings.swap_seed_file)
-
-
 def _serve_taker(
     settings: LayerSettings,
     journal: Journal,
@@ -150,13 +134,7 @@ def _serve_taker(
 ) -> Releases:
     """Fetch releases of providers, of which the caller notes the transfers, and watch for late payments."""
     assert isinstance(settings, Layer2Config)
-    providers = {
-        each.name: open_provider(each, settings.connection_pool, settings.default_timeout_ms)
-        for each in settings.providers
-    }
-    for provider in providers.values():
-        closing.push_async_callback(provider.aclose)
-    releases = Releases(journal, legs, providers, _RELEASE_SECONDS)
+    releases = open_releases(settings, journal, legs, closing)
     for work in (releases.background, LatePayments(journal, runner, SystemClock()).background):
         work.start()
         closing.push_async_callback(work.aclose)

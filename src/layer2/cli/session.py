@@ -24,7 +24,7 @@ from layer2.errors import (
 if TYPE_CHECKING:
     from layer2.config import Layer2Config, LayerSettings
 
-__all__ = ["InSession", "RoleName", "Session", "for_shell", "missing_extra", "settings_class"]
+__all__ = ["InSession", "RoleName", "Session", "for_shell", "missing_extra", "role_of", "settings_class"]
 
 RoleName: TypeAlias = Literal["taker", "provider"]
 _PROVIDER_KEY = "identity_key_file"
@@ -61,10 +61,7 @@ class Session:
         Raises:
             ConfigurationError: the file is not TOML, or cannot be read.
         """
-        from layer2.config import Layer2Config
-
-        file = Layer2Config.find(self.config_file)
-        return "provider" if file.name == "provider.toml" or _PROVIDER_KEY in Layer2Config.keys_in(file) else "taker"
+        return role_of(self.config_file)
 
     @property
     def file(self) -> Path:
@@ -109,6 +106,18 @@ class Session:
     @property
     def _options(self) -> tuple[str, ...]:
         return () if self.config_file is None else ("--config", str(self.config_file))
+
+
+def role_of(config_file: Path | None) -> RoleName:
+    """The party whose configuration a file is.
+
+    Raises:
+        ConfigurationError: the file is not TOML, or cannot be read.
+    """
+    from layer2.config import Layer2Config
+
+    file = Layer2Config.find(config_file)
+    return "provider" if file.name == "provider.toml" or _PROVIDER_KEY in Layer2Config.keys_in(file) else "taker"
 
 
 def settings_class(role: RoleName) -> type[LayerSettings]:

@@ -28,6 +28,7 @@ __all__ = [
     "ProviderSection",
     "RootstockSection",
     "Section",
+    "TemporalSection",
 ]
 
 _KEY: Final = re.compile("(0x)?[0-9a-fA-F]{64}")
@@ -58,6 +59,20 @@ class JournalSection(Section):
         if self.register_file is not None and self.register_url is not None:
             raise ValueError("give one of register_file and register_url, not both")
         return self
+
+
+class TemporalSection(Section):
+    """[temporal]: the Temporal server whose workers carry out the swaps. A taker uses workers if it has this table, a
+    provider with `--engine temporal`."""
+
+    address: str = "127.0.0.1:7233"
+    """host and port of its front end"""
+    namespace: str = "default"
+    """its namespace"""
+    task_queue: str = Field(default="layer2", min_length=1, max_length=200)
+    """name of the task queue; each journal needs a name of its own"""
+    turns: int = Field(default=100, ge=1)
+    """turns of swaps that one worker has at the same time, and as many again of swaps that have begun"""
 
 
 def _key(value: object) -> None:

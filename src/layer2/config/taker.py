@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from layer2.config.loading import LayerSettings
-from layer2.config.sections import ProviderSection
+from layer2.config.sections import ProviderSection, TemporalSection
 
 __all__ = ["Layer2Config"]
 
@@ -31,6 +31,7 @@ class Layer2Config(LayerSettings):
     """maximum number of concurrent calls to nodes; the others queue"""
     providers: tuple[ProviderSection, ...] = ()
     """providers that are asked for quotes; the cheapest quote is used"""
+    temporal: TemporalSection | None = None
 
     @model_validator(mode="after")
     def _distinct_providers(self) -> Self:

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Self, TypeVar, cast
 
-from sqlalchemy import ColumnElement, Connection, Engine, delete, not_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, bindparam, delete, not_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from layer2.errors import JournalBusy, JournalError
+from layer2.errors import JournalBusy, JournalError, Outcome
 from layer2.journal.database_thread import DatabaseThread
 from layer2.journal.rows import insert_or_keep
 from layer2.journal.schema import sessions
@@ -24,6 +24,11 @@ Given = TypeVar("Given")
 T = TypeVar("T")
 _PAUSES: Final = (0.0, 0.05, 0.3, 1.0)
 """Seconds before each attempt of a transaction that another one, or the server, has ended."""
+_WRITE_NUMBER: Final = (
+    update(sessions)
+    .where(sessions.c.session_id == bindparam("of"), sessions.c.number >= bindparam("committed"))
+    .values(number=bindparam("new"))
+)
 _LOOK_UP_PAUSES: Final = (*_PAUSES, 2.0, 4.0)
 """Seconds before each attempt to find out whether a transaction was made. A server that restarts needs some."""
 
@@ -46,6 +51,8 @@ class DatabaseKind:
     """A condition on the rows of ``sessions``: whether a worker that holds the guard has the row."""
     lock_nonces: str | None = None
     """A statement with which a transaction waits for others that have made it. None: a transaction is always alone."""
+    lock_acceptances: str | None = None
+    """Another such statement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,7 @@ class _Write:
     make: Callable[[Connection, Sequence[Any]], Sequence[object]]
     given: object
     locks_nonces: bool = False
+    locks_acceptances: bool = False
 
 
 @dataclass(slots=True)
@@ -62,6 +70,7 @@ class _Attempt:
     is_at_work: bool = False
     """The statements of the writes are being made."""
     is_committing: bool = False
+    """Its COMMIT has begun, and it is not known whether it was made."""
 
 
 class Database:
@@ -136,7 +145,7 @@ class Database:
         Raises:
             JournalBusy: another process has taken over; nothing was written.
             JournalError: code ``old_copy``: the server continues with a copy that lacks earlier writes of this object;
-                nothing was written.
+                nothing was written. Outcome UNKNOWN: it cannot be found out whether the changes were made.
         """
         return await self.write_together(_each, work, locks_nonces=locks_nonces)
 
@@ -146,6 +155,7 @@ class Database:
         given: Given,
         *,
         locks_nonces: bool = False,
+        locks_acceptances: bool = False,
     ) -> T:
         """As ``write``, with one call of ``make`` for all writes of its kind in a transaction.
 
@@ -155,11 +165,12 @@ class Database:
             given: the value of this write.
             locks_nonces: the transaction does not overlap with others that change nonces. Otherwise most of those of
                 several workers would be refused and repeated, because each needs the next nonce.
+            locks_acceptances: the same for swaps that are accepted, because each depends on all earlier ones.
         """
         self.check_open()
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
-        self._waiting.append((_Write(make, given, locks_nonces), done))
+        self._waiting.append((_Write(make, given, locks_nonces, locks_acceptances), done))
         if not self._is_writing:
             self._is_writing = True
             # Deferred, so that other writes of this tick share the commit.
@@ -201,6 +212,11 @@ class Database:
             connection.execute(update(sessions).where(~others).values(acts=True))
 
         await self.write(work)
+
+    def has_other_workers(self, connection: Connection) -> bool:
+        """Whether workers hold the guard, apart from this object. It is called in a transaction of this database."""
+        others = sessions.c.session_id != self._session_id
+        return connection.execute(select(sessions).where(others, self._kind.is_live_worker)).first() is not None
 
     async def why_it_cannot_write(self) -> JournalError | None:
         """The error of every later write, if it is known; None otherwise, and before the first write."""
@@ -300,16 +316,20 @@ class Database:
             self._number += 1
             try:
                 with self._transaction(self._kind.writing) as connection:
+                    # Before anything else, so that what the other transactions wrote is seen. Always in this order.
                     if self._kind.lock_nonces is not None and any(write.locks_nonces for write in writes):
-                        # Before anything else, so that what the other transactions wrote is seen.
                         connection.exec_driver_sql(self._kind.lock_nonces)
+                    if self._kind.lock_acceptances is not None and any(write.locks_acceptances for write in writes):
+                        connection.exec_driver_sql(self._kind.lock_acceptances)
                     self._write_number(connection)
                     attempt.is_at_work = True
                     results = _make(connection, writes)
                     attempt.is_at_work, attempt.is_committing = False, True
             except SQLAlchemyError as error:
-                if attempt.is_committing and self._was_committed():
-                    break
+                if attempt.is_committing:
+                    if self._was_committed():
+                        break
+                    attempt.is_committing = False
                 if is_last or not self._kind.is_temporary(error):
                     raise
             else:
@@ -324,13 +344,13 @@ class Database:
             JournalBusy: the row is gone, because another process has taken over.
             JournalError: code ``old_copy``: the row lacks a number that was written.
         """
-        of_this = sessions.c.session_id == self._session_id
         if not self._has_row:
             row = {"session_id": self._session_id, "number": 0, "acts": False}
             # The row may exist already, if the answer to an earlier COMMIT was lost and not found.
             connection.execute(insert_or_keep(connection, sessions).values(row))
-        statement = update(sessions).where(of_this, sessions.c.number >= self._committed).values(number=self._number)
-        if connection.execute(statement).rowcount != 1:
+        numbers = {"of": self._session_id, "committed": self._committed, "new": self._number}
+        if connection.execute(_WRITE_NUMBER, numbers).rowcount != 1:
+            of_this = sessions.c.session_id == self._session_id
             problem = self._problem(connection.execute(select(sessions.c.number).where(of_this)).scalar())
             assert problem is not None
             raise problem
@@ -383,7 +403,12 @@ class Database:
 
     def _seen_by_caller(self, error: Exception, attempt: _Attempt) -> Exception:
         if isinstance(error, SQLAlchemyError):
-            return self._journal_error(error)
+            journal_error = self._journal_error(error)
+            if attempt.is_committing:
+                # It could not be found out whether the transaction was made. A caller that takes it for not made would,
+                # for example, pay again what another worker finds in the journal and sends.
+                journal_error.outcome = Outcome.UNKNOWN
+            return journal_error
         if attempt.is_at_work or isinstance(error, JournalError):
             return error
         return JournalError(f"{self.name} could not be written: unexpected {type(error).__name__}")

@@ -92,6 +92,24 @@ class NonceTable:
             was_out = held is not None and held.is_out and held.tx_id == claim.use.tx_id
             self._held[_key(claim.use)] = replace(claim.use, is_out=claim.use.is_out or was_out)
 
+    def is_sent_by_another(self, claims: Sequence[NonceClaim]) -> bool:
+        """Whether another worker may have sent one of the transactions."""
+        held = [(claim.use, self._held.get(_key(claim.use))) for claim in claims]
+        return any(
+            has is not None and has.is_out and has.tx_id == use.tx_id and has.worker != use.worker for use, has in held
+        )
+
+    def return_unsent(self, claims: Sequence[NonceClaim]) -> bool:
+        """Note that transactions were certainly not sent; return False if another worker may send one of them."""
+        for claim in claims:
+            held = self._held.get(_key(claim.use))
+            if held is None or held.tx_id != claim.use.tx_id or not held.is_out:
+                continue
+            if held.worker != claim.use.worker:
+                return False
+            self._held[_key(claim.use)] = replace(held, is_out=False)
+        return True
+
     def _final_count(self, claim: NonceClaim) -> int:
         return self._final.get((claim.use.protocol, claim.use.account), 0)
 

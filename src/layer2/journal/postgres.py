@@ -109,6 +109,8 @@ POSTGRES: Final = DatabaseKind(
     is_live_worker=literal_column(_LIVE_WORKER, Boolean),
     # Unlike a query, it takes no snapshot: the transaction sees what was committed before it got the lock.
     lock_nonces="LOCK TABLE nonces IN SHARE ROW EXCLUSIVE MODE",
+    # This mode conflicts with itself and with no write. The table is small and seldom vacuumed.
+    lock_acceptances="LOCK TABLE lineage IN SHARE UPDATE EXCLUSIVE MODE",
 )
 
 

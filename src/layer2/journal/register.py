@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Self
 
-from sqlalchemy import Connection, Table, delete, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, insert, select, update
 
 from layer2.errors import JournalError
 from layer2.journal.database import Database
@@ -28,7 +28,7 @@ from layer2.journal.register_schema import (
     row_of_journal,
     set_up,
 )
-from layer2.journal.rows import insertion, intent_of, row_of
+from layer2.journal.rows import intent_of, row_of, upsertion
 from layer2.legs.views import Verb
 from layer2.model.transactions import SwapId
 from layer2.ports.journal import Intent, JournalOwner, Role, SendRecord, SwapRecord
@@ -40,6 +40,7 @@ _CLAIM_WAITS_SECONDS: Final = 5.0
 """For a register that does not answer. The write continues, and a disk or a server may never answer."""
 _PAGE: Final = 1_000
 _PAYS_OR_RELEASES: Final = (Verb.FUND.value, Verb.RELEASE.value)
+_EPOCH: Final = update(registered).where(registered.c.epoch < bindparam("new")).values(epoch=bindparam("new"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +273,7 @@ def _write_changes(connection: Connection, changes: Sequence[_Change]) -> Sequen
     ended = [each for each, record in change.rows.items() if record is None or record.is_final]
     _delete(connection, registered_intents, ended)
     _upsert(connection, registered_sends, [row_of(each) for each in change.sends])
-    connection.execute(update(registered).where(registered.c.epoch < change.epoch).values(epoch=change.epoch))
+    connection.execute(_EPOCH, {"new": change.epoch})
     return [None] * len(changes)
 
 
@@ -292,17 +293,8 @@ def _delete(connection: Connection, table: Table, swap_ids: Sequence[SwapId]) ->
 
 
 def _upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    if not rows:
-        return
-    statement = insertion(connection, table)
-    keys = [column.name for column in table.primary_key]
-    updated = {name: statement.excluded[name] for name in rows[0] if name not in keys}
-    if not updated:
-        connection.execute(statement.on_conflict_do_nothing(), rows)
-        return
-    # The swap of an earlier turn can be written later.
-    is_newer = table.c.version <= statement.excluded.version if "version" in updated else None
-    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=updated, where=is_newer), rows)
+    if rows:
+        connection.execute(upsertion(connection.dialect.name, table, tuple(rows[0])), rows)
 
 
 def _lineage(connection: Connection) -> Lineage | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, Executable, Row, Table, select, update
+from sqlalchemy import Connection, Executable, Insert, Row, Table, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from layer2.errors import IdempotencyConflict
@@ -17,10 +19,10 @@ __all__ = [
     "SWAPS",
     "first_swap",
     "insert_or_keep",
-    "insertion",
     "intent_of",
     "row_of",
     "swap_that_holds",
+    "upsertion",
 ]
 
 SWAPS: Final = select(*(swaps.c[each.name] for each in fields(SwapRecord)))
@@ -42,17 +44,35 @@ def insert_or_keep(connection: Connection, table: Table) -> postgresql.Insert | 
 
     Where that row was committed after the transaction began, PostgreSQL refuses the transaction, which is repeated.
     """
-    return insertion(connection, table).on_conflict_do_nothing()
+    statement = postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+    return statement.on_conflict_do_nothing()
 
 
-def insertion(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
-    """An insertion that can state what happens to a row that exists."""
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+@cache
+def upsertion(dialect: str, table: Table, names: tuple[str, ...]) -> Insert:
+    """An insertion that replaces these columns of a row that exists, unless that row has a newer version.
+
+    Building it costs more than a row, so each is built once.
+
+    Args:
+        dialect: the name of the connection's dialect.
+        names: the columns that are given.
+    """
+    statement = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    keys = [column.name for column in table.primary_key]
+    updated = {name: statement.excluded[name] for name in names if name not in keys}
+    if not updated:
+        return statement.on_conflict_do_nothing()
+    # The swap of an earlier turn can be written later.
+    is_newer = table.c.version <= statement.excluded.version if "version" in updated else None
+    return statement.on_conflict_do_update(index_elements=keys, set_=updated, where=is_newer)
 
 
-def first_swap(connection: Connection, query: Executable) -> SwapRecord | None:
+def first_swap(
+    connection: Connection, query: Executable, given: Mapping[str, object] | None = None
+) -> SwapRecord | None:
     """The first swap of a query on ``SWAPS``, or None."""
-    row = connection.execute(query).first()
+    row = connection.execute(query, given).first()
     return None if row is None else SwapRecord(**row._asdict())
 
 

@@ -7,27 +7,28 @@ taken the guard with ``act`` may act. Within it, a compare-and-set on a swap's v
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from sqlalchemy import (
     JSON,
     ColumnElement,
     Connection,
     Executable,
+    bindparam,
     cast,
     delete,
     func,
     select,
     true,
     type_coerce,
-    update,
 )
 
 from layer2.errors import ConfigurationError, InvalidRequest, JournalBusy, JournalError, Layer2Error
+from layer2.journal.acceptances import Accepted, accept_swaps, last_number
 from layer2.journal.database import Database
 from layer2.journal.guards import Guard
 from layer2.journal.inspection import problems_of
@@ -37,7 +38,7 @@ from layer2.journal.opening import guard_of, open_database
 from layer2.journal.place import JournalPlace
 from layer2.journal.register import Departure, Register, is_kept
 from layer2.journal.registration import check_register_exists, compared_register
-from layer2.journal.rows import SWAPS, first_swap, insert_or_keep
+from layer2.journal.rows import SWAPS, first_swap, insert_or_keep, upsertion
 from layer2.journal.schema import coins as coin_table
 from layer2.journal.schema import events, intents, proofs, sends, swaps
 from layer2.journal.schema import owners as owner_table
@@ -52,15 +53,27 @@ from layer2.journal.transitions import (
     record_deliveries,
 )
 from layer2.model.transactions import SwapId
-from layer2.ports.journal import Delivery, Intent, JournalOwner, Json, OpenRow, Role, SendRecord, SwapRecord
+from layer2.ports.journal import (
+    Delivery,
+    Intent,
+    JournalOwner,
+    Json,
+    OpenRow,
+    Role,
+    SeenSwaps,
+    SendRecord,
+    SwapRecord,
+)
 from layer2.ports.nonces import AccountNonces, NonceClaim, NonceUse
 
 __all__ = ["SqlJournal"]
 
+Added = TypeVar("Added", SwapRecord, SwapRecord | None)
 _LOOK_SECONDS: Final = 5.0
 """Between two looks at whether another process has taken over."""
 _PAGE: Final = 1_000
 """Rows of a page of open swaps."""
+_SWAP = SWAPS.where(swaps.c.swap_id == bindparam("of"))
 _NEWEST_FIRST = SWAPS.order_by(swaps.c.number.desc())
 
 
@@ -120,23 +133,29 @@ class SqlJournal:
         """
         self._database.check_open()
         async with self._comparing:
-            if not self._is_compared and not shared:
-                # Before another process is excluded: this one could not take its place.
-                await check_register_exists(self._database, self._register_place)
+            if not self._is_compared:
+                await self._act_first(shared=shared)
+                return
             await self._guard.take(self._database.session_id if shared else None)
-            try:
-                await self._database.take_over(self._guard.is_held, shared=shared)
-                if self._is_compared:
-                    return
-                if shared:
-                    # With the guard, because a single process can give the journal a register.
-                    await self._check_has_no_register()
-                self._register = await compared_register(self._database, self._register_place)
-            except Layer2Error:
-                # The next call takes it again.
-                await self._guard.give_back()
-                raise
-            self._is_compared = True
+        # Without the lock, so that calls at the same time share a commit.
+        await self._database.take_over(self._guard.is_held, shared=shared)
+
+    async def _act_first(self, *, shared: bool) -> None:
+        if not shared:
+            # Before another process is excluded: this one could not take its place.
+            await check_register_exists(self._database, self._register_place)
+        await self._guard.take(self._database.session_id if shared else None)
+        try:
+            await self._database.take_over(self._guard.is_held, shared=shared)
+            if shared:
+                # With the guard, because a single process can give the journal a register.
+                await self._check_has_no_register()
+            self._register = await compared_register(self._database, self._register_place)
+        except Layer2Error:
+            # The next call takes it again.
+            await self._guard.give_back()
+            raise
+        self._is_compared = True
 
     async def _check_has_no_register(self) -> None:
         _, had_register = await self._database.read(lineage_of)
@@ -195,9 +214,20 @@ class SqlJournal:
         Raises:
             IdempotencyConflict: another request holds the key, or a swap with another key holds the quote.
         """
+        return await self._added(record, lambda: self._database.write_together(create_swaps, record))
+
+    async def accept(self, record: SwapRecord, seen: SeenSwaps, others: int) -> SwapRecord | None:
+        """See ``SwapJournal``."""
+        given = Accepted(record, seen, others)
+        return await self._added(
+            record, lambda: self._database.write_together(accept_swaps, given, locks_acceptances=True)
+        )
+
+    async def _added(self, record: SwapRecord, write: Callable[[], Awaitable[Added]]) -> Added:
+        """The result of a write that may add a swap."""
         await self._agree(replace(record, version=1), None)
         try:
-            created = await self._database.write_together(create_swaps, record)
+            created = await write()
         except Layer2Error:
             if self._register is not None:
                 # While the journal cannot be read, it is not known whether the swap was agreed.
@@ -205,9 +235,9 @@ class SqlJournal:
                     if await self.load(record.swap_id) is None:
                         self._register.forget(record.swap_id)
             raise
-        if self._register is not None and created.swap_id != record.swap_id:
+        if self._register is not None and (created is None or created.swap_id != record.swap_id):
             self._register.forget(record.swap_id)
-            if is_kept(created):
+            if created is not None and is_kept(created):
                 # The key may be new.
                 await self._register.add(created)
         return created
@@ -230,11 +260,17 @@ class SqlJournal:
                 self._register.forget(record.swap_id)
             raise
 
+    async def last_number(self, role: Role) -> int:
+        """The number of the newest swap of that role, 0 without one."""
+        return await self._database.read(lambda connection: last_number(connection, role))
+
+    async def swaps_after(self, role: Role, number: int) -> Sequence[tuple[int, SwapRecord]]:
+        """See ``SwapJournal``."""
+        return await self._numbered(swaps.c.role == role, swaps.c.number > number)
+
     async def load(self, swap_id: SwapId) -> SwapRecord | None:
         """The newest version of the swap, or None."""
-        return await self._database.read(
-            lambda connection: first_swap(connection, SWAPS.where(swaps.c.swap_id == swap_id))
-        )
+        return await self._database.read(lambda connection: first_swap(connection, _SWAP, {"of": swap_id}))
 
     async def find(self, role: Role, idempotency_key: str) -> SwapRecord | None:
         """The swap of that role that holds the key, otherwise the newest swap that was abandoned with it, or None."""
@@ -245,6 +281,11 @@ class SqlJournal:
         )
         return await self._database.read(lambda connection: first_swap(connection, query))
 
+    async def find_quote(self, role: Role, quote_id: str) -> SwapRecord | None:
+        """The swap of that role that holds the quote, or None."""
+        query = SWAPS.where(swaps.c.role == role, swaps.c.quote_id == quote_id, swaps.c.holds_key)
+        return await self._database.read(lambda connection: first_swap(connection, query))
+
     async def list(self, *, role: Role | None = None, open_only: bool = False) -> Sequence[SwapRecord]:
         """All swaps, newest first."""
         query = _NEWEST_FIRST
@@ -253,6 +294,10 @@ class SqlJournal:
         if open_only:
             query = query.where(swaps.c.is_final.is_(False))
         return await self._swaps(query)
+
+    async def plans(self) -> Sequence[SwapRecord]:
+        """The open swaps without terms, newest first."""
+        return await self._swaps(_NEWEST_FIRST.where(swaps.c.is_final.is_(False), swaps.c.terms.is_(None)))
 
     async def open_rows(self, role: Role, before: int | None = None) -> Sequence[OpenRow]:
         """One page of the open swaps that have terms, newest first; empty after the last page.
@@ -286,12 +331,10 @@ class SqlJournal:
         Args:
             after: the position of the last swap of the page before; 0 for the first page.
         """
-        query = (
-            SWAPS.add_columns(swaps.c.number)
-            .where(swaps.c.role == role, swaps.c.is_final.is_(False), swaps.c.number > after)
-            .order_by(swaps.c.number)
-            .limit(_PAGE)
-        )
+        return await self._numbered(swaps.c.role == role, swaps.c.is_final.is_(False), swaps.c.number > after)
+
+    async def _numbered(self, *conditions: ColumnElement[bool]) -> Sequence[tuple[int, SwapRecord]]:
+        query = SWAPS.add_columns(swaps.c.number).where(*conditions).order_by(swaps.c.number).limit(_PAGE)
 
         def work(connection: Connection) -> tuple[tuple[int, SwapRecord], ...]:
             rows = [row._asdict() for row in connection.execute(query)]
@@ -373,16 +416,23 @@ class SqlJournal:
             self._unregistered.pop((record.protocol, record.idempotency_key), None)
 
     async def record_delivery(
-        self, record: SwapRecord, number: int, delivery: Delivery, *, attempt: str | None = None
+        self,
+        record: SwapRecord,
+        number: int,
+        delivery: Delivery,
+        *,
+        attempt: str | None = None,
+        nonces: Sequence[NonceClaim] = (),
     ) -> Delivery:
         """Write what is known of an intent's delivery after an attempt, and return what the journal now contains.
 
         ``TAKEN``, ``UNKNOWN`` and ``REJECTED`` never change back, because the node may have seen the act. ``UNSENT``
-        counts as ``UNKNOWN`` if another task has advanced the swap since the attempt began; of an attempt that the
-        journal does not have it changes nothing.
+        counts as ``UNKNOWN`` if another task has advanced the swap since the attempt began, or another worker sends a
+        transaction of ``nonces``; of an attempt that the journal does not have it changes nothing.
         """
-        delivered = Delivered(record.swap_id, record.version, number, delivery, attempt)
-        return await self._database.write_together(record_deliveries, delivered)
+        nonces = nonces if delivery is Delivery.UNSENT else ()
+        delivered = Delivered(record.swap_id, record.version, number, delivery, attempt, nonces)
+        return await self._database.write_together(record_deliveries, delivered, locks_nonces=bool(nonces))
 
     async def intents(self, swap_id: SwapId) -> Sequence[Intent]:
         """All intents of a swap, oldest first."""
@@ -405,20 +455,31 @@ class SqlJournal:
             lambda connection: tuple(JournalOwner(row.kind, row.value) for row in connection.execute(query))
         )
 
-    async def add_owners(self, owners: Sequence[JournalOwner]) -> None:
-        """Add owners; known ones stay unchanged."""
-        rows = [{"kind": owner.kind, "value": owner.value} for owner in owners]
-        if rows:
-            await self._database.write(
-                lambda connection: connection.execute(insert_or_keep(connection, owner_table).values(rows)).close()
-            )
-            if self._register is not None:
-                await self._register.add_owners(owners)
-
-    async def release_owners(self) -> bool:
-        """Remove the owners of a journal that holds neither a swap nor a send; return whether that was so."""
+    async def add_owners(self, owners: Sequence[JournalOwner], *, known: Sequence[JournalOwner] | None = None) -> bool:
+        """Add owners, if the journal has exactly the ``known`` ones; return whether that was so."""
 
         def work(connection: Connection) -> bool:
+            found = {JournalOwner(row.kind, row.value) for row in connection.execute(select(owner_table))}
+            is_expected = known is None or found == set(known)
+            if is_expected and (rows := [{"kind": owner.kind, "value": owner.value} for owner in owners]):
+                connection.execute(insert_or_keep(connection, owner_table).values(rows))
+            return is_expected
+
+        is_added = await self._database.write(work)
+        if is_added and owners and self._register is not None:
+            await self._register.add_owners(owners)
+        return is_added
+
+    async def release_owners(self) -> bool:
+        """Remove the owners of a journal that holds neither a swap nor a send, if no other worker acts on it.
+
+        Returns:
+            Whether they were removed.
+        """
+
+        def work(connection: Connection) -> bool:
+            if self._database.has_other_workers(connection):
+                return False
             used = connection.execute(select(swaps.c.number).limit(1)).first()
             used = used or connection.execute(select(sends.c.protocol).limit(1)).first()
             if used is None:
@@ -433,12 +494,12 @@ class SqlJournal:
 
     async def save_proof(self, swap_id: SwapId, proof: bytes) -> None:
         """Save the proof of a swap; it replaces an earlier one."""
-
-        def work(connection: Connection) -> None:
-            connection.execute(insert_or_keep(connection, proofs).values(swap_id=swap_id, proof=proof))
-            connection.execute(update(proofs).where(proofs.c.swap_id == swap_id).values(proof=proof))
-
-        await self._database.write(work)
+        row = {"swap_id": swap_id, "proof": proof}
+        await self._database.write(
+            lambda connection: connection.execute(
+                upsertion(connection.dialect.name, proofs, ("swap_id", "proof")), row
+            ).close()
+        )
 
     async def load_proof(self, swap_id: SwapId) -> bytes | None:
         """The proof of a swap, or None without one."""

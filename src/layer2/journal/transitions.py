@@ -107,6 +107,8 @@ class Delivered:
     delivery: Delivery
     attempt: str | None
     """None: one that has begun."""
+    nonces: Sequence[NonceClaim] = ()
+    """Those that count as not sent again if the attempt was certainly not sent."""
 
 
 _CURRENT: Final = select(swaps.c.swap_id, swaps.c.version, swaps.c.idempotency_key, swaps.c.holds_key).where(
@@ -155,6 +157,13 @@ _END: Final = (
     .where(intents.c.swap_id == bindparam("of"), intents.c.number == bindparam("of_number"))
     .values(delivery=bindparam("delivery"))
 )
+_TAKEN: Final = {
+    name: select(swaps.c.number).where(swaps.c[name].in_(bindparam("given", expanding=True))).limit(1)
+    for name in ("swap_id", "idempotency_key", "quote_id")
+}
+_NEXT_EPOCH: Final = (
+    update(lineage).where(lineage.c.has_register).values(epoch=lineage.c.epoch + 1).returning(lineage.c.epoch)
+)
 _RECORDS: Final = SWAPS.where(swaps.c.swap_id.in_(bindparam("ids", expanding=True)))
 _INTENTS: Final = select(intents).where(
     tuple_(intents.c.swap_id, intents.c.number).in_(bindparam("numbers", expanding=True))
@@ -177,10 +186,9 @@ def _added(connection: Connection, records: Sequence[SwapRecord]) -> Sequence[Sw
 
 def _are_new(connection: Connection, records: Sequence[SwapRecord]) -> bool:
     """Whether no two of these and no known swap can have a key, a quote or an id in common."""
-    for name in ("swap_id", "idempotency_key", "quote_id"):
+    for name in _TAKEN:
         given = [value for record in records if (value := getattr(record, name)) is not None]
-        query = select(swaps.c.number).where(swaps.c[name].in_(bindparam("given", expanding=True))).limit(1)
-        if len(given) != len(set(given)) or (given and connection.execute(query, {"given": given}).first()):
+        if len(given) != len(set(given)) or (given and connection.execute(_TAKEN[name], {"given": given}).first()):
             return False
     return True
 
@@ -340,6 +348,9 @@ def begin_deliveries(connection: Connection, begun: Sequence[Begun]) -> Sequence
         if refusal is not None:
             results.append(refusal)
             continue
+        if delivery is Delivery.LEAVING and table.is_sent_by_another(each.nonces[-1:]):
+            # The answer to the first call was lost, and meanwhile a worker that found the nonce has sent the act.
+            delivery = Delivery.UNKNOWN
         table.take(each.nonces)
         # Of several attempts that begin together, the first one changes what the others expect.
         current[each.swap_id, each.number] = _Known(each.version, delivery, each.attempt)
@@ -358,8 +369,7 @@ def begin_deliveries(connection: Connection, begun: Sequence[Begun]) -> Sequence
 
 def next_epoch(connection: Connection) -> int | None:
     """Count a transaction that lets an act leave; None without a register."""
-    statement = update(lineage).where(lineage.c.has_register).values(epoch=lineage.c.epoch + 1)
-    return connection.execute(statement.returning(lineage.c.epoch)).scalar()
+    return connection.execute(_NEXT_EPOCH).scalar()
 
 
 def _departures(
@@ -377,6 +387,7 @@ def _departures(
 def record_deliveries(connection: Connection, delivered: Sequence[Delivered]) -> Sequence[Delivery | Exception]:
     """Write what is known of deliveries. See ``SwapJournal.record_delivery``."""
     current = _deliveries(connection, [each.swap_id for each in delivered])
+    table = NonceTable(connection, [claim for each in delivered for claim in each.nonces])
     results: list[Delivery | Exception] = []
     rows: list[Mapping[str, object]] = []
     for each in delivered:
@@ -387,11 +398,15 @@ def record_deliveries(connection: Connection, delivered: Sequence[Delivered]) ->
         has_begun = each.attempt in (None, known.attempt)
         is_current = known.version == each.version
         delivery = ended_delivery(known.delivery, each.delivery, has_begun=has_begun, is_current=is_current)
+        is_returned = delivery is Delivery.UNSENT and known.delivery is Delivery.LEAVING
+        if is_returned and not table.return_unsent(each.nonces):
+            delivery = Delivery.UNKNOWN
         current[each.swap_id, each.number] = replace(known, delivery=delivery)
         rows.append({"of": each.swap_id, "of_number": each.number, "delivery": delivery})
         results.append(delivery)
     if rows:
         connection.execute(_END, rows)
+    table.write()
     return results
 
 

@@ -5,20 +5,19 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import subprocess
-import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from layer2.config import JournalSection, Layer2Config, ProviderSection
-from layer2.errors import ConfigurationError, Layer2Error
+from layer2.errors import ConfigurationError
 from layer2.local.network import LocalChain, LocalNetwork, Party
+from layer2.local.programs import ChildProgram
 
 __all__ = [
     "LocalProvider",
+    "LocalWorker",
     "party_values",
     "read_provider",
     "taker_config",
@@ -32,8 +31,6 @@ _POLL_MS = 100
 _ETH_PRICE_SAT = 4_000_000
 """With a price, transfers need no max_fee."""
 _SAFE_DEPTH, _ROOTSTOCK_FINAL_DEPTH = 2, 4
-_START_SECONDS = 60.0
-_STOP_SECONDS = 20.0
 
 
 def party_values(network: LocalNetwork, party: Party) -> dict[str, Any]:
@@ -102,10 +99,17 @@ def read_provider(ready_file: Path) -> dict[str, str] | None:
     """
     try:
         fields = json.loads(ready_file.read_text())
-        return {"name": "local", "url": str(fields["url"]), "identity_key": str(fields["identity_key"])}
     except FileNotFoundError:
         return None
-    except (KeyError, TypeError, ValueError) as error:
+    except ValueError as error:
+        raise ConfigurationError(f"{ready_file} does not announce a provider") from error
+    return _table(fields, ready_file)
+
+
+def _table(fields: Any, ready_file: Path) -> dict[str, str]:
+    try:
+        return {"name": "local", "url": str(fields["url"]), "identity_key": str(fields["identity_key"])}
+    except (KeyError, TypeError) as error:
         raise ConfigurationError(f"{ready_file} does not announce a provider") from error
 
 
@@ -135,7 +139,7 @@ class LocalProvider:
     Args:
         directory: for its identity key, journal and log; kept across restarts.
         program: how Python is started; what it runs takes the arguments of ``layer2.provider.process``.
-        settings: fields of ``ProviderSettings`` that override those that the network implies.
+        settings: fields of ``ProviderSettings`` that override those that the network implies; None omits one.
     """
 
     def __init__(
@@ -147,15 +151,13 @@ class LocalProvider:
         **settings: object,
     ) -> None:
         self._directory = directory
-        self._program = program
-        self._values = party_values(network, network.provider) | {
-            "identity_key_file": str(directory / "identity"),
-            "listen_port": 0,
-            # The two nodes share a channel, so a route has no fee.
-            "network_fee_sat": 0,
-            **settings,
-        }
-        self._process: subprocess.Popen[bytes] | None = None
+        self._child = ChildProgram(
+            "the provider",
+            (*program, str(directory / "provider.toml")),
+            directory / "ready.json",
+            directory / "provider.log",
+            _provider_variables(network, directory / "identity", settings),
+        )
         self.table: dict[str, str] = {}
         """Name, address and identity key, as an entry of the taker's ``[[providers]]``. Available once it serves."""
 
@@ -167,60 +169,64 @@ class LocalProvider:
     @property
     def process_id(self) -> int:
         """The provider's process, while it runs."""
-        assert self._process is not None
-        return self._process.pid
+        return self._child.process_id
 
     def __enter__(self) -> Self:
         self._directory.mkdir(parents=True, exist_ok=True)
         write_secret(self._directory / "identity")
-        ready, config = self._directory / "ready.json", self._directory / "provider.toml"
         # All settings are in the environment. The journal is stored beside the configuration file.
-        config.touch(mode=0o600)
-        command = [sys.executable, *self._program, str(config)]
-        command += ["--ready-file", str(ready), "--with-parent", str(os.getpid())]
-        with (self._directory / "provider.log").open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603  # the caller names the program
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=os.environ | _variables(self._values)
-            )
-        try:
-            self.table = self._await_ready(ready)
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
+        (self._directory / "provider.toml").touch(mode=0o600)
+        self.table = _table(self._child.start(), self._directory / "ready.json")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.terminate()
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        self._child.stop()
 
-    def _await_ready(self, ready: Path) -> dict[str, str]:
-        assert self._process is not None
-        give_up = time.monotonic() + _START_SECONDS
-        while (table := read_provider(ready)) is None:
-            try:
-                # Returns at once if the process ends; else the loop checks again.
-                status = self._process.wait(0.05)
-            except subprocess.TimeoutExpired:
-                if time.monotonic() < give_up:
-                    continue
-                what = f"was not ready within {_START_SECONDS:g} s"
-            else:
-                what = f"ended while it started, with status {status}"
-            raise Layer2Error(
-                f"the provider {what}",
-                code="provider_start",
-                remedy=f"its log is {self._directory / 'provider.log'}",
-            )
-        return table
+
+class LocalWorker:
+    """A Temporal worker of a ``LocalProvider``, in a child process like that one.
+
+    Args:
+        name: for its log and errors.
+        directory: for its configuration, log and Bitcoin wallet; each worker needs one of its own.
+        identity: the provider's identity key file.
+        settings: those of the provider.
+    """
+
+    def __init__(self, name: str, network: LocalNetwork, directory: Path, identity: Path, **settings: object) -> None:
+        self.name = name
+        self.identity = ""
+        """Its name in Temporal's histories. Available once it works."""
+        self._directory = directory
+        self._child = ChildProgram(
+            f"worker {name}",
+            ("-m", "layer2.cli.worker", str(directory / "provider.toml")),
+            directory / "ready.json",
+            directory / "worker.log",
+            _provider_variables(network, identity, settings),
+        )
+
+    @property
+    def process_id(self) -> int:
+        """The worker's process, while it runs."""
+        return self._child.process_id
+
+    def kill(self) -> None:
+        """Kill it."""
+        self._child.kill()
+
+    def __enter__(self) -> Self:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        (self._directory / "provider.toml").touch(mode=0o600)
+        self.identity = str(self._child.start()["worker"])
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._child.stop()
 
 
 def taker_config(network: LocalNetwork, directory: Path, providers: tuple[Mapping[str, str], ...] = ()) -> Layer2Config:
@@ -233,6 +239,18 @@ def taker_config(network: LocalNetwork, directory: Path, providers: tuple[Mappin
         journal=JournalSection(path=directory / "journal.sqlite"),
         providers=tuple(ProviderSection(**each) for each in providers),
     )
+
+
+def _provider_variables(network: LocalNetwork, identity: Path, settings: Mapping[str, object]) -> dict[str, str]:
+    """The settings of a provider as variables of the environment."""
+    values: dict[str, object] = party_values(network, network.provider) | {
+        "identity_key_file": str(identity),
+        "listen_port": 0,
+        # The two nodes share a channel, so a route has no fee.
+        "network_fee_sat": 0,
+        **settings,
+    }
+    return _variables({name: value for name, value in values.items() if value is not None})
 
 
 def _variables(values: Mapping[str, object], prefix: str = "LAYER2_") -> dict[str, str]:

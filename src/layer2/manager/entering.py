@@ -92,17 +92,19 @@ class EnteredParts:
         """Close the manager without waiting for any transfer, and return the open transfers.
 
         Waits on transfers raise ``TaskCancelled``. Locked money stays locked, and every open transfer resumes at the
-        next start: each is logged with its deadline.
+        next start: each is logged with its deadline. Temporal workers continue it.
         """
         if self._wiring is None:
             return ()
         wiring, self._wiring, self._portal = self._wiring, None, None
         open_transfers = await wiring.close()
         for transfer in open_transfers:
+            if self.config.temporal is not None:
+                LOG.info("transfer %s is still open (%s); its workers continue it", *_named(transfer))
+                continue
             LOG.warning(
                 "transfer %s is still open (%s): %s; %s; start this program again before then",
-                transfer.transfer_id,
-                transfer.state.value,
+                *_named(transfer),
                 transfer.funds,
                 _next_step(transfer),
             )
@@ -151,6 +153,10 @@ class EnteredParts:
         return asyncio.get_running_loop().time() + self._seconds(timeout)
 
     close_sync = twin(close_async)
+
+
+def _named(transfer: Transfer) -> tuple[str, str]:
+    return transfer.transfer_id, transfer.state.value
 
 
 def _next_step(transfer: Transfer) -> str:

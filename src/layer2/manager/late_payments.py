@@ -10,8 +10,8 @@ from layer2.manager.background import Repeated
 from layer2.model.transactions import SwapId
 from layer2.ports.clock import Clock
 from layer2.ports.journal import Role, SwapJournal, SwapRecord
+from layer2.swap_engine.engine import SwapEngine
 from layer2.swap_engine.records import is_funded_by_others, record_terms
-from layer2.swap_engine.runner import SwapRunner
 
 __all__ = ["LatePayments"]
 
@@ -29,7 +29,7 @@ class LatePayments:
         runner: reopens a transfer whose address received a payment, and drives the refund.
     """
 
-    def __init__(self, journal: SwapJournal, runner: SwapRunner, clock: Clock) -> None:
+    def __init__(self, journal: SwapJournal, runner: SwapEngine, clock: Clock) -> None:
         self._journal = journal
         self._runner = runner
         self._clock = clock

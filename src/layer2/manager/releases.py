@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from typing import Final
 
+from layer2.assembly import open_provider
+from layer2.config import Layer2Config
 from layer2.errors import Layer2Error
 from layer2.legs.leg import Htlc
 from layer2.legs.views import Release
@@ -18,9 +21,10 @@ from layer2.provider_client import ProviderClient
 from layer2.swap_engine.records import record_terms
 from layer2.terms.signing import terms_hash
 
-__all__ = ["Releases"]
+__all__ = ["Releases", "open_releases"]
 
 LOG: Final = logging.getLogger("layer2.manager")
+_POLL_SECONDS: Final = 5.0
 
 
 class Releases:
@@ -40,7 +44,7 @@ class Releases:
         journal: SwapJournal,
         legs: Mapping[Layer2ProtocolType, HtlcLayer],
         providers: Mapping[str, ProviderClient],
-        poll_seconds: float,
+        poll_seconds: float = _POLL_SECONDS,
     ) -> None:
         self._journal = journal
         self._legs = legs
@@ -79,3 +83,16 @@ class Releases:
                 await layer.take_release(Htlc(source, signed.terms.payment_hash, terms_hash(signed.terms)), release)
         except Layer2Error as error:
             LOG.debug("swap %s: the provider's release cannot be read: %s", record.swap_id, error)
+
+
+def open_releases(
+    config: Layer2Config,
+    journal: SwapJournal,
+    legs: Mapping[Layer2ProtocolType, HtlcLayer],
+    closing: AsyncExitStack,
+) -> Releases:
+    """Releases with connections of their own to the providers. The caller notes the transfers, and starts it."""
+    providers = [open_provider(each, config.connection_pool, config.default_timeout_ms) for each in config.providers]
+    for provider in providers:
+        closing.push_async_callback(provider.aclose)
+    return Releases(journal, legs, {provider.endpoint.name: provider for provider in providers})

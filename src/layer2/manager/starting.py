@@ -34,8 +34,8 @@ from layer2.ports.clock import Clock, Entropy
 from layer2.ports.journal import Role, SwapJournal, SwapRecord
 from layer2.ports.legs import HtlcLayer
 from layer2.ports.signing import PreimageSource
+from layer2.swap_engine.engine import SwapEngine
 from layer2.swap_engine.records import read_request, record_state, write_request
-from layer2.swap_engine.runner import SwapRunner
 from layer2.swap_rules.agreement import SwapRequest, check_terms, taker_requests
 from layer2.swap_rules.states import TakerAbandoned, TakerAgreed, TakerPlanned, write_state
 from layer2.terms.documents import SignedTerms
@@ -48,6 +48,8 @@ R = TypeVar("R")
 
 NOTHING_LEFT: Final = "nothing has left your account"
 _ENDED: Final = "the program ended before terms were agreed"
+_CLOCKS_SECONDS: Final = 60
+"""The clocks of two machines of a party may differ by this much."""
 
 
 class SwapSecrets(PreimageSource, Protocol):
@@ -135,13 +137,15 @@ class Starter:
     """Starts transfers. A start that fails before terms are agreed is abandoned, and releases its key and its quote."""
 
     journal: SwapJournal
-    runner: SwapRunner
+    runner: SwapEngine
     legs: Mapping[Layer2ProtocolType, HtlcLayer]
     quoter: Quoter
     secrets: SwapSecrets
     rules: TimelockSettings
     clock: Clock
     entropy: Entropy
+    shared: bool = False
+    """Whether other processes act on the journal, too."""
     _attempts: dict[SwapId, tuple[_Attempt, asyncio.Task[SwapRecord]]] = field(default_factory=dict)
 
     async def known(self, key: str | None, request: TransferRequest) -> SwapRecord | None:
@@ -175,7 +179,7 @@ class Starter:
         known = await self.known(key, quote.request)
         if known is not None:
             return known
-        await self.journal.act()
+        await self.journal.act(shared=self.shared)
         attempt = _Attempt(SwapId(self.entropy.token(16).hex()))
         async with within(ends_at, "the quote could not be checked"):
             await self._retried(attempt, quote, lambda: self.quoter.check(quote))
@@ -192,10 +196,15 @@ class Starter:
             raise
 
     async def abandon_orphans(self) -> None:
-        """Abandon every plan of an earlier run: without terms no money can have moved."""
-        for record in await self.journal.list(role=Role.TAKER, open_only=True):
-            if record.terms is None and record.swap_id not in self._attempts:
+        """Abandon every plan that nothing continues: without terms no money can have moved."""
+        for record in await self.journal.plans():
+            if record.swap_id not in self._attempts and not self._may_be_continued(record):
                 await self._abandon_orphan(record)
+
+    def _may_be_continued(self, plan: SwapRecord) -> bool:
+        """Whether another process may be starting the plan: a start ends with its quote."""
+        ends_at = plan.created_at + self.rules.quote_validity + _CLOCKS_SECONDS
+        return self.shared and self.clock.now() < ends_at
 
     async def aclose(self) -> None:
         """Stop every agreement that is still running."""
@@ -222,12 +231,14 @@ class Starter:
             False if it was a plan without a running call: it is abandoned.
 
         Raises:
-            JournalBusy: another process drives it.
+            JournalBusy: another process drives it, or may be starting it.
         """
         if record.swap_id in self._attempts:
             return True
-        await self.journal.act()
+        await self.journal.act(shared=self.shared)
         if record.terms is None:
+            if self._may_be_continued(record):
+                raise JournalBusy("another process may be starting the transfer", transfer_id=record.swap_id)
             moved = await self._abandon_orphan(record)
             if moved is None or moved.is_final:
                 return False
@@ -332,7 +343,7 @@ class Starter:
             access_hash=sha256(plan.access).digest(),
         )
         provider = self.quoter.provider(quote.provider_name)
-        signed = await self._retried(attempt, quote, lambda: provider.open_swap(request))
+        signed = await self._retried(attempt, quote, lambda: provider.open_swap(request, quote.offer))
         chain = terms_of.height_from
         clock = None if chain is None else await self._retried(attempt, quote, self.legs[chain].read_clock)
         check_terms(signed, terms_of, request, self._now(), self.rules, height=0 if clock is None else clock.height)

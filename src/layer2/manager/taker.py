@@ -11,6 +11,7 @@ from typing import Final
 from layer2.errors import JournalBusy, Layer2Error, QuoteExpired
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.manager.arguments import check_key
+from layer2.manager.background import Repeated
 from layer2.manager.late_payments import LatePayments
 from layer2.manager.quoting import Quoter, asked_pause
 from layer2.manager.records import TransferRecords
@@ -22,8 +23,8 @@ from layer2.ports.clock import Clock, Entropy
 from layer2.ports.journal import Journal, Role, SwapRecord
 from layer2.ports.legs import HtlcLayer
 from layer2.provider_client import ProviderClient
+from layer2.swap_engine.engine import SwapEngine
 from layer2.swap_engine.records import has_arrived, is_funded_by_others
-from layer2.swap_engine.runner import SwapRunner
 from layer2.terms.transfers import Quote, Transfer, TransferRequest, TransferState
 
 __all__ = ["Taker"]
@@ -31,6 +32,7 @@ __all__ = ["Taker"]
 LOG: Final = logging.getLogger("layer2.manager")
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 5.0
+_PLANS_SECONDS = 15.0
 _POLL_SECONDS = 1.0
 """The interval at which a journal that another process writes is read."""
 
@@ -42,6 +44,7 @@ class Taker:
         runner: it must announce every change to ``changed``.
         secrets: the secrets of the swaps, derived from the swap seed.
         least_finality: a quote is refused if its destination can be collected at a lower finality.
+        shared: whether other processes act on the journal, too.
     """
 
     def __init__(
@@ -49,7 +52,7 @@ class Taker:
         *,
         journal: Journal,
         records: TransferRecords,
-        runner: SwapRunner,
+        runner: SwapEngine,
         legs: Mapping[Layer2ProtocolType, HtlcLayer],
         providers: Sequence[ProviderClient],
         secrets: SwapSecrets,
@@ -57,14 +60,16 @@ class Taker:
         clock: Clock,
         entropy: Entropy,
         least_finality: Finality,
+        shared: bool = False,
     ) -> None:
         self._journal = journal
         self._records = records
         self._runner = runner
+        self._shared = shared
         by_name = {provider.endpoint.name: provider for provider in providers}
         self._replacement: asyncio.Task[None] | None = None
         self._late = LatePayments(journal, runner, clock)
-        self._releases = Releases(journal, legs, by_name, _LONGEST_PAUSE_SECONDS)
+        self._releases = Releases(journal, legs, by_name)
         self.quoter = Quoter(
             legs=legs,
             providers=by_name,
@@ -82,7 +87,9 @@ class Taker:
             rules=rules,
             clock=clock,
             entropy=entropy,
+            shared=shared,
         )
+        self._plans = Repeated("plans", self._starter.abandon_orphans, _PLANS_SECONDS)
 
     def changed(self, record: SwapRecord) -> None:
         """Note a version that the runner announces."""
@@ -95,6 +102,7 @@ class Taker:
             await asyncio.gather(self._replacement, return_exceptions=True)
         await self._late.background.aclose()
         await self._releases.background.aclose()
+        await self._plans.aclose()
         await self._starter.aclose()
         left: list[Transfer] = []
         for swap_id in await self._runner.aclose():
@@ -129,7 +137,7 @@ class Taker:
         if known is not None:
             return self._records.described(known)
         # Before a provider is asked: if another process acts, no transfer can start.
-        await self._journal.act()
+        await self._journal.act(shared=self._shared)
         loop, pause = asyncio.get_running_loop(), _FIRST_PAUSE_SECONDS
         while True:
             try:
@@ -150,7 +158,7 @@ class Taker:
         Raises:
             JournalBusy: another process drives them.
         """
-        await self._journal.act()
+        await self._journal.act(shared=self._shared)
         await self._starter.abandon_orphans()
         self._begin_background()
         resumed = frozenset(await self._runner.resume((Role.TAKER,)))
@@ -164,6 +172,9 @@ class Taker:
             )
         self._releases.background.start()
         self._late.background.start()
+        if self._shared:
+            # Another process that starts one may be gone before it is agreed.
+            self._plans.start()
 
     async def _await_replacement(self) -> None:
         """End every wait when this process can no longer write: no transfer continues in it."""
@@ -194,13 +205,17 @@ class Taker:
     async def _followed(self, swap_id: SwapId) -> AsyncGenerator[SwapRecord, None]:
         """The versions of a transfer. If another process acts, they are read from the journal."""
         with maybe_under_way(swap_id):
-            record, poll_seconds = await self._records.load(swap_id), None
+            known, poll_seconds = self._runner.awake_record(swap_id), None
+            record = await self._records.load(swap_id) if known is None else known
             self._runner.check_open(swap_id)
+            if record.is_final and not is_funded_by_others(record):
+                yield record
+                return
             try:
-                if not record.is_final:
+                if known is None and not record.is_final:
                     await self._starter.take_over(record)
-                elif is_funded_by_others(record):
-                    await self._journal.act()
+                elif record.is_final:
+                    await self._journal.act(shared=self._shared)
                     await self._late.look_at(record)
             except JournalBusy:
                 poll_seconds = _POLL_SECONDS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Self
 
 from layer2.aio.blocking import Portal
@@ -12,6 +13,7 @@ from layer2.assembly import JoiningLegs, journal_place, open_journal, open_layer
 from layer2.config import Layer2Config
 from layer2.errors import ConfigurationError, Layer2Error
 from layer2.legs.timelock_settings import settings_for
+from layer2.manager.background import Repeated
 from layer2.manager.records import TransferRecords
 from layer2.manager.taker import Taker
 from layer2.model.layers import Layer2ProtocolType
@@ -20,7 +22,9 @@ from layer2.ports.client import Client
 from layer2.ports.clock import Clock, Entropy
 from layer2.ports.journal import Journal, Role, SwapRecord
 from layer2.signers.software import SeedPreimages
+from layer2.swap_engine.engine import SwapEngine
 from layer2.swap_engine.runner import SwapRunner
+from layer2.swap_engine.turns import Turns
 from layer2.terms.transfers import Transfer
 
 __all__ = ["Wiring"]
@@ -56,7 +60,7 @@ class Wiring:
             self._make_clients(portal, closing)
             # One layer is enough: an open transfer still needs it if the other layer's table was removed.
             if seed is not None and self.clients:
-                self._prepare_transfers(seed, closing)
+                await self._prepare_transfers(seed, closing)
             self._closing = closing.pop_all()
             return self
         raise AssertionError("the block above returns or raises")
@@ -68,7 +72,7 @@ class Wiring:
         for client in self.clients.values():
             client.bind(portal, limit)
 
-    def _prepare_transfers(self, seed: SeedPreimages, closing: AsyncExitStack) -> None:
+    async def _prepare_transfers(self, seed: SeedPreimages, closing: AsyncExitStack) -> None:
         config = self._config
         pool = config.connection_pool
         providers = [open_provider(each, pool, config.default_timeout_ms) for each in config.providers]
@@ -77,7 +81,7 @@ class Wiring:
         self._taker = Taker(
             journal=self._journal,
             records=self.records,
-            runner=SwapRunner(self._journal, self.legs, seed, self._rules, self._clock, self._changed),
+            runner=await self._open_engine(seed, closing),
             legs=self.legs,
             providers=providers,
             secrets=seed,
@@ -85,7 +89,30 @@ class Wiring:
             clock=self._clock,
             entropy=self._entropy,
             least_finality=Finality(config.least_finality),
+            shared=config.temporal is not None,
         )
+
+    async def _open_engine(self, seed: SeedPreimages, closing: AsyncExitStack) -> SwapEngine:
+        parts = self._journal, self.legs, seed, self._rules, self._clock
+        if self._config.temporal is None:
+            return SwapRunner(*parts, self._changed)
+        try:
+            from layer2.workers.connection import Temporal
+            from layer2.workers.engine import READ_SECONDS, WorkflowEngine
+        except ModuleNotFoundError as error:
+            raise ConfigurationError(
+                "transfers on Temporal workers need temporalio",
+                code="missing_extra",
+                remedy="install the extra: pip install 'layer2[temporal]'",
+            ) from error
+        turns = Turns(*parts, lambda _: None)
+        closing.push_async_callback(turns.aclose)
+        temporal = await Temporal.connect(self._config.temporal, lazy=True)
+        engine = WorkflowEngine(self._journal, temporal, turns, self._changed)
+        reading = Repeated("versions", partial(engine.read, Role.TAKER), READ_SECONDS)
+        reading.start()
+        closing.push_async_callback(reading.aclose)
+        return engine
 
     @property
     def can_transfer(self) -> bool:

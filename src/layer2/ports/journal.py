@@ -23,6 +23,7 @@ __all__ = [
     "NonceRecords",
     "OpenRow",
     "Role",
+    "SeenSwaps",
     "SendRecord",
     "SendRecords",
     "SwapJournal",
@@ -161,6 +162,20 @@ class OpenRow:
     """As in the terms; 0 if it cannot be read."""
 
 
+@dataclass(slots=True)
+class SeenSwaps:
+    """Which swaps of its role a process has taken into account: its own, and those of other processes up to ``last``.
+
+    The journal moves ``last`` when it adds a swap of this process. The process moves both fields, ``others`` first,
+    when it has read swaps of others.
+    """
+
+    last: int = 0
+    """The number of a swap in the journal: this one and all earlier ones are known."""
+    others: int = 0
+    """Counts the reads that found swaps of others. What was decided at a lower count must be decided again."""
+
+
 @dataclass(frozen=True, slots=True)
 class JournalOwner:
     """A network, an account or a swap seed that the swaps of a journal use."""
@@ -201,12 +216,43 @@ class SwapJournal(Protocol):
         """
         ...
 
+    async def accept(self, record: SwapRecord, seen: SeenSwaps, others: int) -> SwapRecord | None:
+        """As ``create``, unless another process has added a swap that this one has not taken into account.
+
+        Transactions of this kind are made one after the other. So of several processes that decide at the same time
+        by what all open swaps reserve, none decides without the swap of another.
+
+        Args:
+            seen: what this process has taken into account, now.
+            others: the count in ``seen`` when it decided to accept the swap.
+
+        Returns:
+            None if it must read the swaps of others and decide again; nothing was written.
+
+        Raises:
+            As ``create``.
+        """
+        ...
+
+    async def last_number(self, role: Role) -> int:
+        """The number of the newest swap of that role, 0 without one."""
+        ...
+
+    async def swaps_after(self, role: Role, number: int) -> Sequence[tuple[int, SwapRecord]]:
+        """One page of the swaps with higher numbers, final ones too, oldest first, with their numbers; empty after the
+        last page."""
+        ...
+
     async def load(self, swap_id: SwapId) -> SwapRecord | None:
         """The newest version of the swap, or None."""
         ...
 
     async def find(self, role: Role, idempotency_key: str) -> SwapRecord | None:
         """The swap of that role that holds the key, otherwise the newest swap that was abandoned with it, or None."""
+        ...
+
+    async def find_quote(self, role: Role, quote_id: str) -> SwapRecord | None:
+        """The swap of that role that holds the quote, or None."""
         ...
 
     async def list(self, *, role: Role | None = None, open_only: bool = False) -> Sequence[SwapRecord]:
@@ -219,6 +265,10 @@ class SwapJournal(Protocol):
         Args:
             before: the number of the last row of the page before; None for the first page.
         """
+        ...
+
+    async def plans(self) -> Sequence[SwapRecord]:
+        """The open swaps without terms, newest first."""
         ...
 
     async def open_versions(self, role: Role) -> Mapping[SwapId, int]:
@@ -278,7 +328,7 @@ class SwapJournal(Protocol):
 
         Returns:
             ``LEAVING`` for the first attempt that may be sent. For a repetition, what is known of earlier attempts:
-            ``UNKNOWN``, ``TAKEN`` or ``REJECTED``.
+            ``UNKNOWN``, ``TAKEN`` or ``REJECTED``. ``UNKNOWN``, too, if another worker sends the act by its nonce.
 
         Raises:
             StaleSwap: another task has advanced the swap, or has begun to send the intent. Nothing may be sent.
@@ -287,7 +337,13 @@ class SwapJournal(Protocol):
         ...
 
     async def record_delivery(
-        self, record: SwapRecord, number: int, delivery: Delivery, *, attempt: str | None = None
+        self,
+        record: SwapRecord,
+        number: int,
+        delivery: Delivery,
+        *,
+        attempt: str | None = None,
+        nonces: Sequence[NonceClaim] = (),
     ) -> Delivery:
         """Write what is known of an intent's delivery after an attempt that ``begin_delivery`` began.
 
@@ -298,6 +354,9 @@ class SwapJournal(Protocol):
                 attempt that was certainly not sent counts as ``UNKNOWN``.
             attempt: the id of one whose ``begin_delivery`` failed, so that the journal may not have it. Then ``UNSENT``
                 changes nothing.
+            nonces: those that ``begin_delivery`` took for what must not be sent after ``UNSENT``. They count as not
+                sent again, so that no worker sends their transactions without the swap. If another worker sends one of
+                them already, the attempt counts as ``UNKNOWN``.
 
         Returns:
             What the journal now contains.
@@ -316,12 +375,23 @@ class SwapJournal(Protocol):
         """The owners of the journal's swaps."""
         ...
 
-    async def add_owners(self, owners: Sequence[JournalOwner]) -> None:
-        """Add owners; known ones stay unchanged."""
+    async def add_owners(self, owners: Sequence[JournalOwner], *, known: Sequence[JournalOwner] | None = None) -> bool:
+        """Add owners; known ones stay unchanged.
+
+        Args:
+            known: add them only if the journal has exactly these owners until then.
+
+        Returns:
+            False if it has others; nothing was written.
+        """
         ...
 
     async def release_owners(self) -> bool:
-        """Remove the owners of a journal that holds neither a swap nor a send; return whether that was so."""
+        """Remove the owners of a journal that holds neither a swap nor a send, if no other worker acts on it.
+
+        Returns:
+            Whether they were removed.
+        """
         ...
 
     async def save_proof(self, swap_id: SwapId, proof: bytes) -> None:

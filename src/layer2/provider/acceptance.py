@@ -34,14 +34,14 @@ from layer2.provider.bounds import Limits
 from layer2.provider.inventory import check_inventory
 from layer2.provider.nodes import Nodes
 from layer2.provider.open_swaps import OpenSwap, address_of
-from layer2.provider.quotes import QuoteBook
+from layer2.provider.quotes import Quotes
 from layer2.provider.swap_book import SwapBook
 from layer2.swap_engine.engine import SwapEngine
 from layer2.swap_engine.records import record_terms
 from layer2.swap_rules.agreement import SwapRequest, build_terms, check_request_named, provider_request
 from layer2.swap_rules.states import ProviderAgreed, write_state
 from layer2.terms.documents import QuoteTerms, Scheme, Signature, SignedTerms, Terms
-from layer2.terms.signing import terms_hash, write_signed_terms
+from layer2.terms.signing import read_signed_terms, terms_hash, write_signed_terms
 
 __all__ = ["Acceptance", "stored_terms"]
 
@@ -58,12 +58,13 @@ class Acceptance:
     """Accepts swaps. Of a swap id, at most one acceptance may be under way.
 
     A swap is reserved in one step, without a pause, by what was read of the nodes before. Then it is pending, and the
-    nodes are asked. The journal decides whether it is agreed.
+    nodes are asked. The transaction that writes it decides: if another front end has accepted a swap meanwhile, nothing
+    is written, and this one is reserved again, after that swap.
     """
 
     limits: Limits
     rules: TimelockSettings
-    quotes: QuoteBook
+    quotes: Quotes
     book: SwapBook
     nodes: Nodes
     layers: Layers
@@ -84,10 +85,11 @@ class Acceptance:
             FundsRulesError: the deadlines leave too little margin.
             InsufficientFunds, NodeError, SignerError, JournalError: the swap could not be completed now.
         """
-        now = int(self.clock.now())
+        # The clock of the front end that issued the quote may be ahead, and no terms are older than their quote.
+        now = max(int(self.clock.now()), quote.issued_at)
         # Before a node does any work for a stranger.
         check_request_named(quote, request, now, self.rules)
-        self._reserve(quote, request, now)
+        others = self._reserve(quote, request)
         htlcs: list[Htlc] = []
         try:
             async with time_limit(asyncio.timeout(_LONGEST_CHECKS_SECONDS), _too_slow):
@@ -97,13 +99,20 @@ class Acceptance:
             if isinstance(error, NodeError | InsufficientFunds):
                 self.nodes.doubt(*quote.pair)
             raise
-        return await self._journaled(record, request, htlcs)
+        return await self._journaled(record, quote, request, others, htlcs)
 
-    def _reserve(self, quote: QuoteTerms, request: SwapRequest, now: int) -> None:
-        """Check hash, places, finality and money, and reserve them. Nothing else can happen in between."""
+    def _reserve(self, quote: QuoteTerms, request: SwapRequest) -> int:
+        """Check hash, places, finality and money, and reserve them. Nothing else can happen in between.
+
+        Returns:
+            The count of ``SeenSwaps.others`` at which this was decided.
+        """
         # The journal has just shown that an earlier try, whose outcome was unknown, wrote nothing.
         self.book.withdraw(request.swap_id)
-        pending = OpenSwap.pending(quote, request)
+        if request.swap_id in self.book:
+            # The next try finds it in the journal.
+            raise QuoteRefused("another front end has just accepted this swap", code="busy", retryable=True)
+        now, pending = int(self.clock.now()), OpenSwap.pending(quote, request)
         self.book.check_places(self.limits, pending, now)
         self.quotes.check_finality(quote, self.book.exposure_on(quote.source.protocol))
         for layer in quote.pair:
@@ -114,10 +123,14 @@ class Acceptance:
             check_inventory(layer, reading.balances, promised, self.limits.gas_per_swap_wei, quote)
         self.quotes.bind(quote.quote_id, request.swap_id)
         self.book.add(request.swap_id, pending)
+        return self.book.seen.others
 
     def _release(self, request: SwapRequest, htlcs: Sequence[Htlc]) -> None:
         self.book.withdraw(request.swap_id)
         self.quotes.unbind(request.quote_id, request.swap_id)
+        self._free(htlcs)
+
+    def _free(self, htlcs: Sequence[Htlc]) -> None:
         for htlc in htlcs:
             self.layers.legs[htlc.leg.protocol].free(htlc)
 
@@ -153,16 +166,16 @@ class Acceptance:
     def _leg(self, htlc: Htlc) -> HtlcLayer:
         return self.layers.legs[htlc.leg.protocol]
 
-    async def _journaled(self, record: SwapRecord, request: SwapRequest, htlcs: Sequence[Htlc]) -> SwapRecord:
+    async def _journaled(
+        self, record: SwapRecord, quote: QuoteTerms, request: SwapRequest, others: int, htlcs: Sequence[Htlc]
+    ) -> SwapRecord:
         """Write the swap, and pass it to the runner.
 
         An error or a cancellation does not show whether it was written, so the journal is asked. Until it answers, the
         swap stays reserved. A process that ends does not wait for it: the next start reads the journal.
         """
         try:
-            created = await self.journal.create(record)
-            if created.swap_id != record.swap_id:
-                raise IdempotencyConflict("the quote was used by another swap", code="swap_conflict")
+            created = await self._written(record, quote, request, others)
         except BaseException as error:
             tries = None if isinstance(error, Exception) else _LAST_TRIES
             try:
@@ -172,12 +185,38 @@ class Acceptance:
             if written is None:
                 self._release(request, htlcs)
                 raise
-            self._agreed(written)
+            self._agreed(written, record, htlcs)
             if not isinstance(error, Exception):
                 raise
             return written
-        self._agreed(created)
+        self._agreed(created, record, htlcs)
         return created
+
+    async def _written(self, record: SwapRecord, quote: QuoteTerms, request: SwapRequest, others: int) -> SwapRecord:
+        """Write the swap, decided by all swaps that are in the journal then.
+
+        Returns:
+            What the journal has: another front end may have accepted the same request.
+
+        Raises:
+            IdempotencyConflict: code ``swap_conflict``: another swap was agreed under the quote.
+            As ``accept``: what others have accepted leaves no place or no money.
+        """
+        while (created := await self._tried(record, others)) is None:
+            await self.book.read_others(self.journal)
+            if not self.book.is_pending(record.swap_id) and (known := await self.journal.load(record.swap_id)):
+                return known
+            others = self._reserve(quote, request)
+            await self._check_unreleased(read_signed_terms(record.terms).terms)
+        if created.swap_id != record.swap_id:
+            raise _quote_used()
+        return created
+
+    async def _tried(self, record: SwapRecord, others: int) -> SwapRecord | None:
+        try:
+            return await self.journal.accept(record, self.book.seen, others)
+        except IdempotencyConflict as error:
+            raise _quote_used() from error
 
     async def _looked_up(self, swap_id: SwapId, tries: int | None) -> SwapRecord | None:
         for number in itertools.count(1):
@@ -190,10 +229,12 @@ class Acceptance:
                 await asyncio.sleep(_LOOK_AGAIN_SECONDS)
         raise AssertionError("the loop has no end")
 
-    def _agreed(self, record: SwapRecord) -> None:
+    def _agreed(self, record: SwapRecord, mine: SwapRecord, htlcs: Sequence[Htlc]) -> None:
         self.book.update(record)
-        if record.quote_id is not None:
-            self.quotes.use_up(record.quote_id)
+        self.quotes.unbind(str(mine.quote_id), mine.swap_id)
+        if record.terms != mine.terms:
+            # Those of another front end count.
+            self._free(htlcs)
         self.runner.drive(record)
 
     async def _check_unreleased(self, terms: Terms) -> None:
@@ -257,6 +298,10 @@ def stored_terms(record: SwapRecord, request: SwapRequest) -> Json:
     if not is_same or record.terms is None:
         raise IdempotencyConflict("another request has this swap id", code="swap_conflict")
     return record.terms
+
+
+def _quote_used() -> IdempotencyConflict:
+    return IdempotencyConflict("another swap was agreed under this quote", code="swap_conflict")
 
 
 def _too_slow() -> QuoteRefused:

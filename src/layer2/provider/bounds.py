@@ -27,8 +27,6 @@ class Limits(Section):
     max_unfinished_swaps: int = Field(default=1_000, ge=1, le=100_000)
     """maximum number of swaps that have not ended, including those that only wait for finality; each asks your
     nodes at every block"""
-    max_open_quotes: int = Field(default=10_000, ge=1)
-    """maximum number of open quotes; each is valid for a minute"""
     max_acceptances: int = Field(default=64, ge=1, le=1_000)
     """maximum number of swaps that are being accepted at the same time, and of quotes that are being issued; as many
     wait for half a second, and more are refused as `busy`"""

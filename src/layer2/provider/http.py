@@ -12,7 +12,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
-from layer2.errors import QuoteRefused
+from layer2.errors import FormatError, InvalidRequest, QuoteRefused
 from layer2.formats import canonical_json
 from layer2.formats.canonical_json import JsonValue
 from layer2.model.layers import Layer2ProtocolType
@@ -22,7 +22,8 @@ from layer2.provider.quotes import QuoteRequest
 from layer2.provider.request_bodies import WholeBody
 from layer2.provider.service import SwapProvider
 from layer2.swap_rules.agreement import SwapRequest
-from layer2.terms.signing import write_signed_quote
+from layer2.terms.documents import SignedQuote
+from layer2.terms.signing import read_signed_quote, write_signed_quote
 
 __all__ = ["LONGEST_BODY", "create_app"]
 
@@ -65,10 +66,10 @@ class QuoteBody(_Body):
 
 
 class SwapBody(_Body):
-    """The request for a swap under an open quote."""
+    """The request for a swap under a quote."""
 
     swap_id: _Id
-    quote_id: _Id
+    quote: dict[str, Any] = Field(description="the signed quote, as it was received")
     payment_hash: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the preimage, hex")
     source: str = Field(
         max_length=160, description="the taker's account or key on the source; empty if the layer needs none"
@@ -135,15 +136,16 @@ def _add_routes(app: FastAPI, provider: SwapProvider) -> None:
 
     @app.post("/v1/swaps", summary="Signed terms; the same request returns the same bytes")
     async def swaps(body: SwapBody) -> Response:
+        signed = _signed_quote(body.quote)
         request = SwapRequest(
             swap_id=SwapId(body.swap_id),
-            quote_id=body.quote_id,
+            quote_id=signed.quote.quote_id,
             payment_hash=bytes.fromhex(body.payment_hash),
             source=body.source,
             destination=body.destination,
             access_hash=bytes.fromhex(body.access_hash),
         )
-        return _canonical(await provider.open_swap(request))
+        return _canonical(await provider.open_swap(request, signed))
 
     @app.get("/v1/swaps/{swap_id}", summary="The state of a swap, for people")
     async def status(
@@ -181,6 +183,13 @@ def _token(access: HTTPAuthorizationCredentials | None) -> bytes:
     if access is None or not re.fullmatch("[0-9a-f]{64}", access.credentials):
         return b""
     return bytes.fromhex(access.credentials)
+
+
+def _signed_quote(value: object) -> SignedQuote:
+    try:
+        return read_signed_quote(value)
+    except FormatError as error:
+        raise InvalidRequest(f"the quote cannot be read: {error.message}", code="quote_format") from error
 
 
 def _canonical(value: JsonValue) -> Response:

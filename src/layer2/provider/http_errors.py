@@ -51,7 +51,7 @@ ERRORS: Final = {
     409: "another request has this id or hash; or the quote has expired",
     413: "the request is too long",
     422: "the amount is outside the limits, or the deadlines do not hold",
-    429: "too many open quotes, swaps or streams",
+    429: "too many open swaps or streams",
     500: "internal error; a retry is harmless",
     503: "the provider is busy, or such a swap cannot be completed now; try again later",
 }
@@ -104,7 +104,10 @@ _RETRY_SECONDS: Final = 2.0
 """The pause before the next try, if the error names none: the provider reads its nodes about as often."""
 _FIELDS: Final = {
     "unknown_asset": "asset",
-    "quote_expired": "quote_id",
+    "quote_expired": "quote",
+    "quote_format": "quote",
+    "quote_network": "quote",
+    "quote_signature": "quote",
     "swap_conflict": "swap_id",
     "payment_hash_used": "payment_hash",
 }

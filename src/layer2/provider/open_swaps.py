@@ -20,11 +20,12 @@ from layer2.swap_rules.states import (
     ProviderReleasing,
     ProviderState,
     read_state,
+    write_state,
 )
 from layer2.terms.documents import QuoteTerms, Terms
 from layer2.terms.signing import read_signed_terms
 
-__all__ = ["OpenSwap", "address_of"]
+__all__ = ["OpenSwap", "address_of", "as_accepted"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +118,11 @@ class OpenSwap:
     def without_place(self) -> Self:
         """This swap after the time at which it releases its place."""
         return replace(self, place_until=0.0, pays=0, receives=0)
+
+
+def as_accepted(record: SwapRecord) -> SwapRecord:
+    """The record of a swap as it was before its first version."""
+    return replace(record, version=0, state=write_state(ProviderAgreed()), is_final=False, attention=None)
 
 
 def address_of(terms: Terms) -> str | None:

@@ -28,6 +28,7 @@ from layer2.provider.lifetime import (
     forget,
     is_active,
     signalled,
+    spare_collections,
     stopped_or_replaced,
 )
 from layer2.provider.logs import configure, utc
@@ -112,6 +113,7 @@ async def serve(
         WrongNetwork, AuthenticationFailed: a node is not the configured one, and no swap is open.
     """
     configure()
+    spare_collections()
     log = structlog.get_logger("layer2.provider")
     with signalled(parent) as stopping:
         return await _serve_until(
@@ -142,7 +144,7 @@ async def _serve_until(
         noting = _noting(book, change_log(log, rules))
         runner: SwapEngine
         if engine is Engine.TEMPORAL:
-            runner = await _open_workflows(settings, journal, legs, clock, noting, closing)
+            runner = await _open_workflows(settings, journal, legs, clock, book, noting, closing)
         else:
             runner = SwapRunner(journal, legs, None, rules, clock, noting)
         closing.push_async_callback(runner.aclose)
@@ -160,13 +162,13 @@ async def _serve_until(
             entropy=entropy,
         )
         # Before any node has answered: a swap needs only the layers that it acts on.
-        resumed = await runner.resume((Role.PROVIDER,))
+        resumed = len(await runner.resume((Role.PROVIDER,)))
         for work in (nodes.join(), nodes.keep_reading(), LateFundings(legs, journal, runner, rules, clock).run()):
             closing.push_async_callback(background(work))
         await _first_look(nodes, has_open_swaps=bool(resumed))
         async with serving(create_app(provider), settings.listen_host, settings.listen_port) as url:
             ready = {"url": url, "identity_key": identity.public_key.hex(), "process_id": os.getpid()}
-            log.info("serving", url=url, identity_key=ready["identity_key"], resumed_swaps=len(resumed))
+            log.info("serving", url=url, identity_key=ready["identity_key"], resumed_swaps=resumed)
             with announced(ready_file, ready):
                 await stopped_or_replaced(stopping, journal)
             must_be_back_by = await provider.drain()
@@ -186,6 +188,7 @@ async def _open_workflows(
     journal: Journal,
     legs: Mapping[Layer2ProtocolType, JoiningLegs],
     clock: Clock,
+    book: SwapBook,
     on_change: Callable[[SwapRecord], None],
     closing: contextlib.AsyncExitStack,
 ) -> SwapEngine:
@@ -197,7 +200,7 @@ async def _open_workflows(
             code="missing_extra",
             remedy="install the extra: pip install 'layer2[temporal]'",
         ) from error
-    return await open_engine(settings, journal, legs, clock, on_change, closing)
+    return await open_engine(settings, journal, legs, clock, book, on_change, closing)
 
 
 def _noting(book: SwapBook, log: Callable[[SwapRecord], None]) -> Callable[[SwapRecord], None]:

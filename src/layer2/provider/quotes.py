@@ -1,12 +1,12 @@
-"""The open quotes of a provider."""
+"""The quotes of a provider."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import takewhile
 
-from layer2.errors import IdempotencyConflict, InvalidRequest, QuoteExpired, QuoteRefused, UnknownAsset
+from layer2.errors import IdempotencyConflict, InvalidRequest, QuoteExpired, UnknownAsset
+from layer2.legs.invoices import CLOCK_TOLERANCE
 from layer2.legs.leg import LegOffer
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.model.layers import Layer2ProtocolType
@@ -17,9 +17,9 @@ from layer2.ports.signing import IdentitySigner
 from layer2.provider.pricing import Amounts, Exposure, PriceList
 from layer2.swap_rules.timelocks import pairs_of
 from layer2.terms.documents import QuoteTerms, Scheme, Signature, SignedQuote
-from layer2.terms.signing import quote_digest
+from layer2.terms.signing import is_signed, quote_digest
 
-__all__ = ["QuoteBook", "QuoteRequest"]
+__all__ = ["QuoteRequest", "Quotes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,25 +36,25 @@ class QuoteRequest:
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class QuoteBook:
-    """Issues quotes and keeps each until it expires. A restart discards all, and takers request new ones."""
+class Quotes:
+    """Issues quotes, and checks those that return.
+
+    It keeps none: a quote returns with its signature, to any front end of the provider. A quote reserves nothing, and
+    the journal has the quotes under which a swap was agreed.
+    """
 
     prices: PriceList
     rules: TimelockSettings
     signer: IdentitySigner
     clock: Clock
     entropy: Entropy
-    most_open: int
-    """The maximum number of open quotes, so that strangers cannot exhaust the memory."""
-    _open: dict[str, QuoteTerms] = field(default_factory=dict)
-    """In the order of expiry, because all have the same lifetime."""
     _bound: dict[str, SwapId] = field(default_factory=dict)
-    """The swaps that are being accepted, by their quotes."""
+    """The swaps that this process is accepting, by their quotes."""
 
     async def issue(
         self, request: QuoteRequest, offers: Mapping[Layer2ProtocolType, LegOffer], exposure: Exposure
     ) -> SignedQuote:
-        """Create, store and sign a quote.
+        """Create and sign a quote.
 
         Args:
             offers: this provider's offer for each layer that has joined.
@@ -64,22 +64,15 @@ class QuoteBook:
             UnknownAsset: the provider does not swap the asset.
             InvalidRequest: it does not serve the pair, or there is not exactly one amount.
             InvalidAmount: the amount is outside the limits.
-            QuoteRefused: code ``too_many_quotes``.
             SignerError: the identity key cannot be used.
         """
         if request.asset != BTC.code:
-            raise UnknownAsset(f"this provider swaps {BTC}, not {request.asset!r}")
+            raise UnknownAsset(f"this provider does not swap {request.asset!r}")
         pair = request.source, request.destination
         if pair not in pairs_of(offers, self.rules):
             raise InvalidRequest(f"this provider has no swaps from {pair[0].value} to {pair[1].value}", code="pair")
         figures = self._figures(request)
         now = int(self.clock.now())
-        self._forget_until(now)
-        if len(self._open) >= self.most_open:
-            refused = QuoteRefused("too many quotes are open; try again in a minute", code="too_many_quotes")
-            wait = next(iter(self._open.values())).valid_until + 1 - now
-            refused.retry_after = min(wait, self.rules.quote_validity + 1)
-            raise refused
         finality = self.prices.finality(figures.amount, exposure)
         quote = QuoteTerms(
             quote_id=self.entropy.token(16).hex(),
@@ -95,25 +88,43 @@ class QuoteBook:
             valid_until=now + self.rules.quote_validity,
             provider=self.signer.public_key,
         )
-        self._open[quote.quote_id] = quote
         signature = await self.signer.sign_schnorr(quote_digest(quote))
         return SignedQuote(quote, Signature(Scheme.BIP340, signature))
 
-    def find(self, quote_id: str) -> QuoteTerms:
-        """The open quote with this id.
+    def check_signed(self, signed: SignedQuote) -> None:
+        """Check that this provider signed a quote, for this network. Nothing in it can have been changed then.
 
         Raises:
-            QuoteExpired: it has expired, or never existed.
+            InvalidRequest: code ``quote_signature`` or ``quote_network``.
         """
-        now = int(self.clock.now())
-        self._forget_until(now)
-        quote = self._open.get(quote_id)
-        if quote is None or not self._is_valid(quote, now):
-            raise QuoteExpired("there is no open quote with this id", remedy="request a new quote")
-        return quote
+        quote = signed.quote
+        if quote.provider != self.signer.public_key or not is_signed(
+            quote_digest(quote), signed.signature, quote.provider
+        ):
+            raise InvalidRequest("this provider did not sign the quote", code="quote_signature")
+        if quote.network != self.rules.network:
+            raise InvalidRequest(
+                f"the quote is for {quote.network}, not for {self.rules.network}", code="quote_network"
+            )
+
+    def check_open(self, quote: QuoteTerms, offers: Mapping[Layer2ProtocolType, LegOffer]) -> None:
+        """Check that a quote of this provider has not expired, and that its accounts are those of the quote.
+
+        Raises:
+            QuoteExpired: otherwise. The clock of the front end that issued it can be ahead by ``CLOCK_TOLERANCE``.
+        """
+        if not quote.issued_at - CLOCK_TOLERANCE <= self.clock.now() < quote.valid_until + 1:
+            raise QuoteExpired("the quote has expired", remedy="request a new quote")
+        for given in (quote.source, quote.destination):
+            own = offers.get(given.protocol)
+            if own is None or own.with_finality(given.finality) != given:
+                raise QuoteExpired(
+                    f"the provider's side on {given.protocol.value} differs from that of the quote",
+                    remedy="request a new quote",
+                )
 
     def bind(self, quote_id: str, swap_id: SwapId) -> None:
-        """Bind a quote to the swap that is being accepted under it.
+        """Bind a quote to the swap that is being accepted under it, so that the nodes work for one swap at a time.
 
         Raises:
             IdempotencyConflict: code ``swap_conflict``: another swap is.
@@ -122,14 +133,9 @@ class QuoteBook:
             raise IdempotencyConflict("another swap is being accepted under this quote", code="swap_conflict")
 
     def unbind(self, quote_id: str, swap_id: SwapId) -> None:
-        """Let another swap be accepted under the quote, unless one is already."""
+        """End ``bind``: the swap was not accepted, or the journal has it."""
         if self._bound.get(quote_id) == swap_id:
             del self._bound[quote_id]
-
-    def use_up(self, quote_id: str) -> None:
-        """Discard a quote under which a swap was agreed: it can be used once."""
-        self._open.pop(quote_id, None)
-        self._bound.pop(quote_id, None)
 
     def check_finality(self, quote: QuoteTerms, exposure: Exposure) -> None:
         """Check that the finality of the source is still sufficient for the current exposure.
@@ -152,12 +158,3 @@ class QuoteBook:
         if request.send_amount is not None and request.amount is None:
             return price.leaving(checked_amount(request.send_amount, what="send_amount"))
         raise InvalidRequest("give exactly one of amount and send_amount", code="amount")
-
-    def _forget_until(self, now: int) -> None:
-        # Without a copy of all open quotes.
-        for quote_id in [*takewhile(lambda each: not self._is_valid(self._open[each], now), self._open)]:
-            del self._open[quote_id]
-
-    def _is_valid(self, quote: QuoteTerms, now: int) -> bool:
-        # A clock that was set back makes a quote of the future, which would block the ones behind it.
-        return quote.issued_at <= now <= quote.valid_until

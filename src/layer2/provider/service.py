@@ -18,7 +18,15 @@ import structlog
 
 from layer2.aio.time_limit import time_limit
 from layer2.assembly import Layers
-from layer2.errors import JournalError, Layer2Error, QuoteRefused, TaskCancelled, UnknownTransfer
+from layer2.errors import (
+    InvalidRequest,
+    JournalError,
+    Layer2Error,
+    QuoteExpired,
+    QuoteRefused,
+    TaskCancelled,
+    UnknownTransfer,
+)
 from layer2.legs.kinds import write_offer
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.legs.views import Release, Verb
@@ -32,13 +40,13 @@ from layer2.provider.admission import Admission
 from layer2.provider.bounds import Limits
 from layer2.provider.nodes import Nodes
 from layer2.provider.pricing import PriceList
-from layer2.provider.quotes import QuoteBook, QuoteRequest
+from layer2.provider.quotes import QuoteRequest, Quotes
 from layer2.provider.swap_book import SwapBook
 from layer2.swap_engine.engine import SwapEngine
 from layer2.swap_engine.records import outlook_of, record_terms
 from layer2.swap_rules.agreement import SwapRequest
 from layer2.swap_rules.timelocks import PairDurations, pairs_of
-from layer2.terms.documents import SignedQuote
+from layer2.terms.documents import QuoteTerms, SignedQuote
 from layer2.terms.transfers import Actor
 
 __all__ = ["AccessRefused", "SwapProvider"]
@@ -58,7 +66,10 @@ class AccessRefused(Layer2Error):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class SwapProvider:
-    """Issues quotes, accepts swaps, and reports their state. Belongs to one event loop; one instance per journal."""
+    """Issues quotes, accepts swaps, and reports their state. Belongs to one event loop.
+
+    Any number of front ends share a journal: what they must agree on is in it, and ``Acceptance`` says how.
+    """
 
     prices: PriceList
     limits: Limits
@@ -72,7 +83,7 @@ class SwapProvider:
     book: SwapBook
     clock: Clock
     entropy: Entropy
-    _quotes: QuoteBook = field(init=False)
+    _quotes: Quotes = field(init=False)
     _acceptance: Acceptance = field(init=False)
     _quoting: Admission = field(init=False)
     _accepting: Admission = field(init=False)
@@ -81,13 +92,12 @@ class SwapProvider:
     _is_draining: bool = False
 
     def __post_init__(self) -> None:
-        self._quotes = QuoteBook(
+        self._quotes = Quotes(
             prices=self.prices,
             rules=self.rules,
             signer=self.signer,
             clock=self.clock,
             entropy=self.entropy,
-            most_open=self.limits.max_open_quotes,
         )
         self._acceptance = Acceptance(
             limits=self.limits,
@@ -131,8 +141,8 @@ class SwapProvider:
         """A signed quote.
 
         Raises:
-            QuoteRefused: code ``busy``, ``not_ready`` or ``too_many_quotes``.
-            InvalidRequest, SignerError: as ``QuoteBook.issue``.
+            QuoteRefused: code ``busy`` or ``not_ready``.
+            InvalidRequest, SignerError: as ``Quotes.issue``.
             JournalError: this version cannot read an open swap.
         """
         # Before a place is taken: a node that does not answer must not hold up the quotes of other pairs.
@@ -141,20 +151,23 @@ class SwapProvider:
             exposure = self.book.exposure_on(request.source)
             return await self._quotes.issue(request, self.nodes.offers, exposure)
 
-    async def open_swap(self, request: SwapRequest) -> Json:
+    async def open_swap(self, request: SwapRequest, quote: SignedQuote) -> Json:
         """Accept a swap and return its signed terms from the journal. The same request returns the same terms.
+
+        Args:
+            quote: the one that the request names. Any front end of this provider can have issued it.
 
         Raises:
             IdempotencyConflict: code ``swap_conflict`` (another request has this id) or ``payment_hash_used``.
-            QuoteExpired: no open quote has this id, or a new one would require a longer wait.
-            InvalidRequest: a value of the taker is invalid; the code names it.
+            QuoteExpired: the quote has expired or was used, or a new one would require a longer wait.
+            InvalidRequest: a value of the taker is invalid, or this provider did not sign the quote; the code names it.
             FundsRulesError: the deadlines leave too little margin.
             QuoteRefused: code ``busy``, ``too_many_swaps`` or ``not_ready``.
             InsufficientFunds, NodeError, SignerError, JournalError: the swap could not be completed now.
         """
         task = self._under_way.get(request.swap_id)
         if task is None:
-            task = asyncio.get_running_loop().create_task(self._opened(request), name="layer2-acceptance")
+            task = asyncio.get_running_loop().create_task(self._opened(request, quote), name="layer2-acceptance")
             self._under_way[request.swap_id] = task
             task.add_done_callback(lambda ended: self._ended(request.swap_id, ended))
         # The acceptance continues without its callers: one that leaves takes nothing from the others.
@@ -162,20 +175,18 @@ class SwapProvider:
             record = await asyncio.shield(task)
         return stored_terms(record, request)
 
-    async def _opened(self, request: SwapRequest) -> SwapRecord:
+    async def _opened(self, request: SwapRequest, signed: SignedQuote) -> SwapRecord:
         async with self._accepting.place():
             known = await self.journal.load(request.swap_id)
             if known is not None:
-                stored_terms(known, request)
-                if not known.is_final and not self._is_draining:
-                    # The first request may have ended right after the journal entry.
-                    self.runner.drive(known)
-                return known
-            if self._is_draining:
-                await self._check_ready()
-            await self._check_ready(*self._quotes.find(request.quote_id).pair)
+                return self._repeated(known, request)
+            quote = await self._quoted(request, signed)
+            # Before the nodes work for it. When the swap is written, the journal decides.
+            used = await self.journal.find_quote(Role.PROVIDER, quote.quote_id)
+            if used is not None:
+                return self._repeated(used, request)
             # It may have expired meanwhile.
-            quote = self._quotes.find(request.quote_id)
+            self._quotes.check_open(quote, self.nodes.offers)
             record = await self._acceptance.accept(quote, request)
         LOG.info(
             "swap_agreed",
@@ -186,6 +197,27 @@ class SwapProvider:
             fee_sat=quote.provider_fee + quote.network_fee,
         )
         return record
+
+    async def _quoted(self, request: SwapRequest, signed: SignedQuote) -> QuoteTerms:
+        """The quote of a request, which this provider signed, between layers that are ready."""
+        quote = signed.quote
+        if quote.quote_id != request.quote_id:
+            raise InvalidRequest("the request is for another quote", code="quote_id")
+        self._quotes.check_signed(signed)
+        if self._is_draining:
+            await self._check_ready()
+        await self._check_ready(*(layer for layer in quote.pair if layer in self.nodes.layers))
+        return quote
+
+    def _repeated(self, known: SwapRecord, request: SwapRequest) -> SwapRecord:
+        """The swap that was accepted for this request."""
+        if known.swap_id != request.swap_id:
+            raise QuoteExpired("another swap was agreed under this quote", remedy="request a new quote")
+        stored_terms(known, request)
+        if not known.is_final and not self._is_draining:
+            # The first request may have ended right after the journal entry.
+            self.runner.drive(known)
+        return known
 
     def _ended(self, swap_id: SwapId, task: asyncio.Task[SwapRecord]) -> None:
         del self._under_way[swap_id]

@@ -10,12 +10,11 @@ from typing import ClassVar, Self
 from pydantic import Field, field_validator, model_validator
 
 from layer2.config import LayerSettings
-from layer2.config.sections import Section
+from layer2.config.sections import Section, TemporalSection
 from layer2.legs.timelock_settings import TimelockSettings, settings_for
 from layer2.model.layers import Layer2ProtocolType
 from layer2.provider.bounds import Limits
 from layer2.provider.pricing import Pair, Price, PriceList
-from layer2.workers.settings import TemporalSection
 
 __all__ = ["PriceSection", "ProviderSettings"]
 

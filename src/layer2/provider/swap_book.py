@@ -1,7 +1,7 @@
 """The open and pending swaps of a provider in memory, with the sums of what they reserve.
 
 No quote and no acceptance reads the journal for them: they are loaded once, and the runner announces every change.
-Every method is synchronous, so that what it checks and what it adds are one step.
+Every method that checks or reserves is synchronous, so that what it checks and what it adds are one step.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -20,9 +21,9 @@ from layer2.errors import IdempotencyConflict, JournalError, QuoteRefused
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality, SwapId
-from layer2.ports.journal import Role, SwapJournal, SwapRecord
+from layer2.ports.journal import Role, SeenSwaps, SwapJournal, SwapRecord
 from layer2.provider.bounds import Limits
-from layer2.provider.open_swaps import OpenSwap
+from layer2.provider.open_swaps import OpenSwap, as_accepted
 from layer2.provider.pricing import Exposure
 
 __all__ = ["Promised", "SwapBook"]
@@ -65,6 +66,11 @@ class SwapBook:
     """All swaps of a provider that have not ended, and those that are being accepted."""
 
     rules: TimelockSettings
+    seen: SeenSwaps = field(default_factory=SeenSwaps)
+    """Which swaps of the journal are in this book, or have ended."""
+    current_at: float = math.inf
+    """Unix seconds at which this book had the versions of the journal: infinite if this process alone writes them. No
+    place ends later, because another process may have seen the funding."""
     _swaps: dict[SwapId, OpenSwap] = field(default_factory=dict)
     _under_hash: dict[bytes, tuple[SwapId, ...]] = field(default_factory=dict)
     _takers: Counter[str] = field(default_factory=Counter)
@@ -83,12 +89,29 @@ class SwapBook:
         Raises:
             JournalError: the journal cannot be read.
         """
-        book, after = cls(rules), 0
+        book, after = cls(rules, SeenSwaps(await journal.last_number(Role.PROVIDER))), 0
         while page := await journal.open_swaps(Role.PROVIDER, after):
             after = page[-1][0]
             for _, record in page:
                 book.update(record)
         return book
+
+    async def read_others(self, journal: SwapJournal) -> None:
+        """Take into account what other processes have accepted since the last call.
+
+        Raises:
+            JournalError: the journal cannot be read.
+        """
+        while page := await journal.swaps_after(Role.PROVIDER, self.seen.last):
+            for _, record in page:
+                self.adopt(record)
+            self.seen.others += 1
+            self.seen.last = max(self.seen.last, page[-1][0])
+
+    def is_pending(self, swap_id: SwapId) -> bool:
+        """Whether the swap is being accepted here, and was not accepted yet by any process."""
+        known = self._swaps.get(swap_id)
+        return known is not None and known.version == 0
 
     def __contains__(self, swap_id: SwapId) -> bool:
         return swap_id in self._swaps
@@ -111,6 +134,21 @@ class SwapBook:
                 "swap_unreadable", swap_id=record.swap_id, error=error.message
             )
 
+    def adopt(self, record: SwapRecord) -> None:
+        """Note a swap that another process has accepted.
+
+        It may have been paid by now. A balance that was read before still contains the money, so all that the swap
+        reserved when it was accepted counts until a later reading.
+        """
+        # ``update`` reports one that cannot be read.
+        with suppress(JournalError):
+            accepted, known = OpenSwap.read(as_accepted(record), self.rules), self._swaps.get(record.swap_id)
+            if known is None:
+                self._put(record.swap_id, accepted)
+            else:
+                self._keep_until_read(accepted, known)
+        self.update(record)
+
     def add(self, swap_id: SwapId, pending: OpenSwap) -> None:
         """Reserve what a swap needs that is being accepted. Check everything first, in the same step."""
         assert swap_id not in self._swaps
@@ -118,8 +156,7 @@ class SwapBook:
 
     def withdraw(self, swap_id: SwapId) -> None:
         """Release what a pending swap reserved that was not agreed. Nothing has left an account for it."""
-        known = self._swaps.get(swap_id)
-        if known is not None and known.version == 0:
+        if self.is_pending(swap_id):
             self._put(swap_id, None, left_account=False)
 
     # Checks
@@ -184,7 +221,7 @@ class SwapBook:
             raise JournalError("this version cannot read an open swap in the journal")
 
     def _expire(self, now: float) -> None:
-        while self._expiries and self._expiries[0][0] < now:
+        while self._expiries and self._expiries[0][0] < min(now, self.current_at):
             until, swap_id = heapq.heappop(self._expiries)
             swap = self._swaps.get(swap_id)
             if swap is not None and swap.place_until == until:

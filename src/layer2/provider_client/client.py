@@ -40,7 +40,13 @@ from layer2.provider_client.endpoint import ProviderEndpoint
 from layer2.provider_client.info import ProviderInfo, read_info
 from layer2.swap_rules.agreement import SwapRequest
 from layer2.terms.documents import SignedQuote, SignedTerms
-from layer2.terms.signing import check_quote_signature, check_terms_signature, read_signed_quote, read_signed_terms
+from layer2.terms.signing import (
+    check_quote_signature,
+    check_terms_signature,
+    read_signed_quote,
+    read_signed_terms,
+    write_signed_quote,
+)
 from layer2.terms.transfers import TransferRequest
 
 __all__ = ["ProviderClient"]
@@ -126,13 +132,16 @@ class ProviderClient:
         check_quote_signature(signed)
         return signed
 
-    async def open_swap(self, request: SwapRequest) -> SignedTerms:
+    async def open_swap(self, request: SwapRequest, quote: SignedQuote) -> SignedTerms:
         """Request terms and check their signature. ``swap_rules.agreement.check_terms`` checks their content.
 
         The request can be repeated, also if its answer was lost: the same request returns the same terms.
 
+        Args:
+            quote: the one that the request names, as the provider signed it.
+
         Raises:
-            QuoteExpired: the quote has expired, or the provider has discarded it.
+            QuoteExpired: the quote has expired, or another swap was agreed under it.
             IdempotencyConflict: the provider has another request with this swap id, or an open swap with this
                 payment hash.
             QuoteRefused: the provider refused the swap.
@@ -141,7 +150,7 @@ class ProviderClient:
         """
         body: dict[str, JsonValue] = {
             "swap_id": request.swap_id,
-            "quote_id": request.quote_id,
+            "quote": write_signed_quote(quote),
             "payment_hash": request.payment_hash.hex(),
             "source": request.source,
             "destination": request.destination,

@@ -210,17 +210,15 @@ class Acts:
             await self._perform(record, intent)
 
     async def _perform(self, record: SwapRecord, intent: Intent) -> None:
-        act, begun = _act_of(intent), intent.delivery
+        act = _act_of(intent)
+        nonces = self._nonces(intent, is_journaled=True)
         try:
-            # A funding that is repeated too: a process that was replaced cannot write, and must not pay. Another act
-            # whose attempts have ended is sent without a write, so that it also leaves while the journal is read-only.
-            if begun is Delivery.LEAVING or not begun.is_out or act.verb is Verb.FUND:
-                begun = await self._begin(record, intent)
+            begun = await self._begin(record, intent, nonces)
             delivery = await self._send(act, intent)
             if delivery is Delivery.UNSENT and begun is not Delivery.LEAVING:
                 # This attempt was not sent; an earlier one may have been.
                 return
-            self._note(intent, await self._context.journal.record_delivery(record, intent.number, delivery))
+            await self._record(record, intent, delivery, nonces)
         except StaleSwap:
             LOG.info("%s: another task acts for it; %s is not performed here", self._legs.label, _name(act))
             self.is_stale = True
@@ -229,34 +227,52 @@ class Acts:
         except JournalError as error:
             self._retries.note(act, f"the delivery of {_name(act)} could not be journaled", error)
 
-    async def _begin(self, record: SwapRecord, intent: Intent) -> Delivery:
+    async def _begin(self, record: SwapRecord, intent: Intent, nonces: Sequence[NonceClaim]) -> Delivery:
         # If this fails, the attempt may have begun: the next call repeats it with the same id, so that it is not taken
         # for an attempt of another process.
         attempt = self._attempts.setdefault(intent.number, secrets.token_hex(16))
-        journal, nonces = self._context.journal, self._nonces(intent, is_journaled=True)
         try:
-            begun = await journal.begin_delivery(record, intent, attempt, nonces=nonces)
+            begun = await self._context.journal.begin_delivery(record, intent, attempt, nonces=nonces)
         except (StaleSwap, NonceTaken):
             raise
         except JournalError:
+            has_ended = intent.delivery.is_out and intent.delivery is not Delivery.LEAVING
+            if has_ended and _act_of(intent).verb is not Verb.FUND:
+                # It also leaves while the journal is read-only. A funding does not: a process that was replaced cannot
+                # write, and must not pay.
+                return intent.delivery
             if not intent.delivery.is_out:
                 # It may be in the journal, and not in its register. A later start would take the act as possibly sent.
                 with suppress(JournalError):
-                    unsent = await journal.record_delivery(record, intent.number, Delivery.UNSENT, attempt=attempt)
-                    self._note(intent, unsent)
+                    await self._record(record, intent, Delivery.UNSENT, nonces, attempt)
             raise
         del self._attempts[intent.number]
         self._note(intent, begun)
         return begun
 
+    async def _record(
+        self,
+        record: SwapRecord,
+        intent: Intent,
+        delivery: Delivery,
+        nonces: Sequence[NonceClaim],
+        attempt: str | None = None,
+    ) -> None:
+        # The last transaction of an act has its effect. Earlier ones, such as an approval, other acts may need too.
+        known = await self._context.journal.record_delivery(
+            record, intent.number, delivery, attempt=attempt, nonces=nonces[-1:]
+        )
+        self._note(intent, known)
+
     async def _lost_nonce(self, act: Act, record: SwapRecord, intent: Intent, error: NonceTaken) -> None:
-        """Another transaction has the act's nonce, so this act is never sent. An earlier attempt may have been."""
+        """Another transaction has the act's nonce, so this act is never sent. An earlier attempt may have been.
+
+        Another claim or refund can be made even then, and must not wait for the other transaction.
+        """
         self._retries.note(act, f"{_name(act)} has lost its nonce", error)
-        if not intent.delivery.is_out:
+        if act.verb is not Verb.FUND or not intent.delivery.is_out:
             try:
-                self._note(
-                    intent, await self._context.journal.record_delivery(record, intent.number, Delivery.REJECTED)
-                )
+                await self._record(record, intent, Delivery.REJECTED, ())
             except JournalError as failure:
                 self._retries.note(act, f"the delivery of {_name(act)} could not be journaled", failure)
 

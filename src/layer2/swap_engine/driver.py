@@ -75,7 +75,8 @@ class Driver:
         self._label = f"swap {record.swap_id}" if is_taker else f"hash {signed.terms.payment_hash.hex()[:16]}"
         sides = _sides(record.role, made_preimage)
         self._legs = PartyLegs(context, record.swap_id, self._label, swap, htlcs, sides)
-        self._retries = Retries(self._name)
+        # A text and no method, which would be a cycle: the driver of a swap that falls asleep is freed at once.
+        self._retries = Retries(self._name())
         self._acts = Acts(self._legs, self._retries)
         self._endings = Endings(self._legs, signed, self._acts.preimage)
         self._reserved: set[LegEnd] = set()
@@ -145,6 +146,10 @@ class Driver:
             look = await self._turn_and_note()
         except StaleSwap:
             LOG.info("%s: another task moved it", self._label)
+            return None, 0.0
+        except NonceTaken as error:
+            # Nothing was written. The next turn prepares the acts again, with other nonces.
+            LOG.info("%s: %s", self._label, error.message)
             return None, 0.0
         except Layer2Error as error:
             LOG.warning("%s: %s", self._name(), error)
@@ -275,7 +280,7 @@ class Driver:
             event = f"{prepared.new[0].verb} of the {prepared.new[0].end}"
         if event is None and looks != self.record.attention:
             event = "attention ended" if looks is None else "needs attention"
-        self.record = await self._context.journal.advance(
+        record = await self._context.journal.advance(
             self.record,
             state=write_state(step.state),
             is_final=step.state.is_final,
@@ -286,8 +291,9 @@ class Driver:
             holds_key=not isinstance(step.state, TakerAbandoned),
             nonces=self._acts.nonces(prepared.new),
         )
+        self._note(record)
         self._acts.journaled(prepared.new)
-        LOG.info("%s: %s (%s)", self._label, step.state.name, event or "more is known")
+        LOG.debug("%s: %s (%s)", self._label, step.state.name, event or "more is known")
         if looks is not None and event == "needs attention":
             LOG.warning("%s in state %s needs attention: %s", self._label, step.state.name, looks)
         self._context.announce(self.record)
@@ -406,9 +412,14 @@ class Driver:
         if loaded is None:
             raise JournalError("the swap is no longer in the journal", transfer_id=self.record.swap_id)
         await self._acts.load()
-        is_newer, self.record, self._stale = loaded.version != self.record.version, loaded, False
+        is_newer, self._stale = loaded.version != self.record.version, False
+        self._note(loaded)
         if is_newer:
             self._context.announce(loaded)
+
+    def _note(self, record: SwapRecord) -> None:
+        self.record = record
+        self._retries.name = self._name()
 
     def _name(self) -> str:
         return f"{self._label} in state {self.record.state['state']}"

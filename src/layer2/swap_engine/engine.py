@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
+from layer2.errors import JournalError
 from layer2.model.transactions import SwapId
 from layer2.ports.journal import Role, SwapRecord
 
@@ -54,6 +55,27 @@ class SwapEngine(Protocol):
         """
         ...
 
-    async def aclose(self) -> Sequence[SwapId]:
-        """Stop at once, without waiting for any swap; return the open swaps."""
+    def awake_record(self, swap_id: SwapId) -> SwapRecord | None:
+        """The newest version of a swap whose task is in this process; None if it has none, or sleeps."""
+        ...
+
+    def announce(self, record: SwapRecord) -> None:
+        """Send a version that the caller has written to those who watch."""
+        ...
+
+    def check_open(self, swap_id: SwapId | None) -> None:
+        """Check that the engine is open.
+
+        Raises:
+            TaskCancelled: it is closed; the swap resumes at the next start.
+            JournalError: it was closed for that reason.
+        """
+        ...
+
+    async def aclose(self, because: JournalError | None = None) -> Sequence[SwapId]:
+        """Stop at once, without waiting for any swap; return the open swaps. Can be repeated.
+
+        Args:
+            because: the reason, if it is not a wish of the caller: later calls raise an error with it.
+        """
         ...

@@ -69,7 +69,7 @@ class SwapRunner:
         may_fund: bool = True,
     ) -> None:
         self._journal = journal
-        self._watchers = Watchers(journal, on_change, poll_seconds)
+        self._watchers = Watchers(journal, on_change, poll_seconds, self.awake_record)
         self._sleepers = Sleepers(clock, poll_seconds, self._awaken, lambda: self.awake)
         self._context = RunnerContext(
             journal, legs, preimages, rules, clock, self.announce, self._sleepers.turned, poll_seconds, may_fund
@@ -87,7 +87,7 @@ class SwapRunner:
             TaskCancelled: the runner is closed; the swap resumes at the next start.
         """
         self.check_open(record.swap_id)
-        if (sleeper := self._sleepers.get(record.swap_id)) is not None and sleeper.is_queued:
+        if (sleeper := self._sleepers.get(record.swap_id)) is not None and self._sleepers.is_queued(sleeper):
             # Its user does not wait for the others.
             self._sleepers.wake(sleeper)
         if self._is_driven(record.swap_id):
@@ -137,6 +137,11 @@ class SwapRunner:
     def awake(self) -> int:
         """The number of swaps that have a task. Others that are driven sleep."""
         return len(self._tasks)
+
+    def awake_record(self, swap_id: SwapId) -> SwapRecord | None:
+        """See ``SwapEngine``."""
+        driver = self._drivers.get(swap_id)
+        return None if driver is None else driver.record
 
     def _is_driven(self, swap_id: SwapId) -> bool:
         return swap_id in self._tasks or self._sleepers.get(swap_id) is not None
@@ -190,7 +195,7 @@ class SwapRunner:
 
     async def _load_and_drive(self, row: Sleeper, is_idle: bool) -> None:
         swap_id = row.swap_id
-        retries = Retries(lambda: f"swap {swap_id}")
+        retries = Retries(f"swap {swap_id}")
         while True:
             try:
                 record = await self._journal.load(swap_id)

@@ -78,11 +78,11 @@ class Retries:
     """The time of the next try, separately for each key: an unreachable layer does not slow down anything else.
 
     Args:
-        name: the swap and its state, for the log.
+        name: the swap and its state, for the log. The attribute can be set to another state.
     """
 
-    def __init__(self, name: Callable[[], str]) -> None:
-        self._name = name
+    def __init__(self, name: str) -> None:
+        self.name = name
         self._failures: dict[Hashable, tuple[int, float]] = {}
 
     @asynccontextmanager
@@ -99,7 +99,7 @@ class Retries:
     def note(self, what: Hashable, problem: str, error: Exception) -> None:
         """Record and log a failure."""
         seconds = self.failed(what)
-        LOG.warning("%s: %s: %s; retry in %.1f s", self._name(), problem, error, seconds, exc_info=trace_of(error))
+        LOG.warning("%s: %s: %s; retry in %.1f s", self.name, problem, error, seconds, exc_info=trace_of(error))
 
     def is_due(self, what: Hashable) -> bool:
         """Whether a try is due now."""

@@ -35,6 +35,8 @@ _SET_BACK_SECONDS: Final = 60.0
 """If the machine's clock lost more than this, every time to wake is too late by as much."""
 _SHORTEST_SECONDS: Final = 0.01
 _FEWEST_TIMES: Final = 1_000
+_MOST_AWAKE: Final = 0.1
+"""Rows that are no longer asleep and are still in memory, in proportion to those that are."""
 
 
 @dataclass(eq=False, slots=True)
@@ -47,9 +49,6 @@ class Sleeper:
     """Of the legs that are followed. Empty before the first turn after a start: no leg is followed then."""
     wake_at: float
     """Unix seconds; before the first turn, the time that decides on its place in the queue."""
-    is_queued: bool = False
-    can_return: bool = True
-    """Whether it may fall asleep again after one turn in the queue that finds nothing."""
 
     def __lt__(self, other: Sleeper) -> bool:
         return self.wake_at < other.wake_at
@@ -93,9 +92,13 @@ class Sleepers:
         """A heap of those whose turn comes, as ``_times``."""
         self._later: list[Sleeper] = []
         """Those that are queued once the queue is empty. Otherwise the soonest could come again before the others."""
+        self._queued: set[SwapId] = set()
+        """Of both, without those before their first turn: few of the rows."""
         self._places: dict[SwapId, asyncio.TimerHandle] = {}
         self._missed: dict[SwapId, float] = {}
         """When each last missed news, by the clock of the event loop; the earliest first, and only the last polls."""
+        self._restless: set[SwapId] = set()
+        """Queued, and not to fall asleep again after one turn that finds nothing."""
         self._look_at = 0.0
         """Time of the next look, by the clock of the event loop."""
         self._timer: asyncio.TimerHandle | None = None
@@ -109,6 +112,10 @@ class Sleepers:
         """The row of a swap, if it sleeps."""
         return self._asleep.get(swap_id)
 
+    def is_queued(self, row: Sleeper) -> bool:
+        """Whether it wakes when its turn comes."""
+        return not row.payment_hash or row.swap_id in self._queued
+
     def rows(self) -> Sequence[Sleeper]:
         """Those that sleep."""
         return tuple(self._asleep.values())
@@ -116,7 +123,7 @@ class Sleepers:
     def add(self, row: Sleeper) -> None:
         """Let a swap sleep until its time."""
         self._insert(row)
-        if len(self._times) > _FEWEST_TIMES + 2 * len(self._asleep):
+        if len(self._times) > _FEWEST_TIMES + (1 + _MOST_AWAKE) * len(self._asleep):
             self._times = [each for each in self._times if self._is_asleep(each)]
             heapq.heapify(self._times)
         heapq.heappush(self._times, row)
@@ -129,7 +136,6 @@ class Sleepers:
         A time that comes before its turn wakes it at once: turns can take long while a node is down.
         """
         for row in rows:
-            row.is_queued = True
             self._insert(row)
         self._queue.extend(rows)
         heapq.heapify(self._queue)
@@ -143,12 +149,14 @@ class Sleepers:
         """Wake a swap now. Has no effect if it is awake."""
         if self._is_asleep(row):
             del self._asleep[row.swap_id]
+            self._queued.discard(row.swap_id)
+            self._restless.discard(row.swap_id)
             self._start(row, is_idle)
 
     def queue(self, row: Sleeper) -> None:
         """Wake a swap when its turn comes. Its layers and its time can still wake it before."""
-        if self._is_asleep(row) and not row.is_queued:
-            row.is_queued = True
+        if self._is_asleep(row) and not self.is_queued(row):
+            self._queued.add(row.swap_id)
             self._later.append(row)
             self._fill()
 
@@ -157,13 +165,14 @@ class Sleepers:
 
         A layer that fails as soon as it follows the swap would otherwise wake it without a pause.
         """
-        if row.is_queued or not self._is_asleep(row):
+        if self.is_queued(row) or not self._is_asleep(row):
             return
         now = asyncio.get_running_loop().time()
         oldest = now - _MISSED_POLLS * self._poll_seconds
         while self._missed and self._missed[first := next(iter(self._missed))] < oldest:
             del self._missed[first]
-        row.can_return = self._missed.pop(row.swap_id, None) is None
+        if self._missed.pop(row.swap_id, None) is not None:
+            self._restless.add(row.swap_id)
         self._missed[row.swap_id] = now
         self.queue(row)
 
@@ -178,7 +187,9 @@ class Sleepers:
         for timer in (*self._places.values(), *([] if self._timer is None else [self._timer])):
             timer.cancel()
         self._timer = None
-        for each in (self._places, self._asleep, self._times, self._queue, self._later, self._missed):
+        for rows in (self._asleep, self._times, self._queue, self._later):
+            rows.clear()
+        for each in (self._places, self._queued, self._restless, self._missed):
             each.clear()
 
     def _insert(self, row: Sleeper) -> None:
@@ -198,7 +209,7 @@ class Sleepers:
             row = heapq.heappop(self._queue)
             if self._is_asleep(row):
                 self._hold_place(row.swap_id, loop)
-                self.wake(row, is_idle=row.can_return)
+                self.wake(row, is_idle=row.swap_id not in self._restless)
 
     def _hold_place(self, swap_id: SwapId, loop: asyncio.AbstractEventLoop) -> None:
         until = loop.time() + _PLACE_SECONDS

@@ -21,14 +21,20 @@ class Watchers:
     Args:
         on_change: called in the loop with every version that is announced; must not block.
         poll_seconds: the interval at which versions that were not announced are read.
+        known: the newest version, if it is known without the journal.
     """
 
     def __init__(
-        self, journal: SwapJournal, on_change: Callable[[SwapRecord], None] | None, poll_seconds: float
+        self,
+        journal: SwapJournal,
+        on_change: Callable[[SwapRecord], None] | None,
+        poll_seconds: float,
+        known: Callable[[SwapId], SwapRecord | None] = lambda swap_id: None,
     ) -> None:
         self._journal = journal
         self._on_change = on_change
         self._poll_seconds = poll_seconds
+        self._known = known
         self._queues: dict[SwapId, set[asyncio.Queue[SwapRecord | None]]] = {}
         self._closed = False
         self._because: JournalError | None = None
@@ -70,7 +76,7 @@ class Watchers:
         # Before the first read, so that no version is lost between the two.
         self._queues.setdefault(swap_id, set()).add(queue)
         try:
-            record = await self.load(swap_id)
+            record = self._known(swap_id) or await self.load(swap_id)
             yield record
             while not record.is_final:
                 newer = await self._next_version(queue, swap_id, poll_seconds or self._poll_seconds)

@@ -149,7 +149,7 @@ class MockProvider(ProviderClient):
         self.base_fee = base_fee
         self._fee_ppm = fee_ppm
         self._clock = clock
-        self._quotes: dict[str, QuoteTerms] = {}
+        self._quotes = 0
         self._foreign: dict[bytes, Preimage] = {}
 
     async def aclose(self) -> None:
@@ -198,8 +198,9 @@ class MockProvider(ProviderClient):
         if amount is None:
             assert request.send_amount is not None
             amount = (request.send_amount - self.base_fee) * 1_000_000 // (1_000_000 + self._fee_ppm)
+        self._quotes += 1
         quote = QuoteTerms(
-            quote_id=f"{len(self._quotes) + 1:032x}",
+            quote_id=f"{self._quotes:032x}",
             network=REGTEST.network,
             asset=request.asset.code,
             amount=amount,
@@ -213,17 +214,16 @@ class MockProvider(ProviderClient):
             valid_until=now + REGTEST.quote_validity,
             provider=IDENTITY_KEY,
         )
-        self._quotes[quote.quote_id] = quote
         return SignedQuote(quote, _signature(quote_digest(quote)))
 
-    async def open_swap(self, request: SwapRequest) -> SignedTerms:
+    async def open_swap(self, request: SwapRequest, quote: SignedQuote) -> SignedTerms:
         """Signed terms; raises a queued error instead."""
         _fail(self.start_errors)
-        quote, now, named = self._quotes[request.quote_id], int(self._clock.now()), ""
-        height = 0 if quote.height_from is None else mock_bitcoin.HEIGHT
-        if quote.source.protocol is Layer2ProtocolType.LIGHTNING:
-            named = _invoice(_PROVIDER, provider_request(quote, request, now, height, REGTEST), now)
-        terms = build_terms(quote, request, now, REGTEST, provider_named=named, height=height)
+        quoted, now, named = quote.quote, int(self._clock.now()), ""
+        height = 0 if quoted.height_from is None else mock_bitcoin.HEIGHT
+        if quoted.source.protocol is Layer2ProtocolType.LIGHTNING:
+            named = _invoice(_PROVIDER, provider_request(quoted, request, now, height, REGTEST), now)
+        terms = build_terms(quoted, request, now, REGTEST, provider_named=named, height=height)
         return SignedTerms(terms, _signature(terms_hash(terms)))
 
     async def release_of(self, swap_id: SwapId, access_token: bytes) -> Json | None:

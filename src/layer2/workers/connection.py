@@ -10,9 +10,9 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 
+from layer2.config.sections import TemporalSection
 from layer2.errors import NodeUnreachable, Outcome
 from layer2.model.transactions import SwapId
-from layer2.workers.settings import TemporalSection
 from layer2.workers.workflow import NEWS, SwapWorkflow
 
 __all__ = ["Temporal"]
@@ -31,12 +31,16 @@ class Temporal:
         self.task_queue = task_queue
 
     @classmethod
-    async def connect(cls, settings: TemporalSection) -> Temporal:
-        """Connect to the server."""
+    async def connect(cls, settings: TemporalSection, *, lazy: bool = False) -> Temporal:
+        """Connect to the server.
+
+        Args:
+            lazy: connect at the first call. A worker cannot use such a connection.
+        """
         try:
             # Histories contain the identity. The default one names the machine.
             client = await Client.connect(
-                settings.address, namespace=settings.namespace, identity=f"layer2-{secrets.token_hex(4)}"
+                settings.address, namespace=settings.namespace, identity=f"layer2-{secrets.token_hex(4)}", lazy=lazy
             )
         except RuntimeError as error:
             raise NodeUnreachable(
@@ -45,6 +49,11 @@ class Temporal:
                 remedy="start it, or correct temporal.address",
             ) from error
         return cls(client, settings.task_queue)
+
+    @property
+    def identity(self) -> str:
+        """The name of this process in histories. It is random, and names no machine."""
+        return self.client.identity
 
     async def start(self, swap_id: SwapId) -> None:
         """Start the workflow of a swap, unless it runs."""
@@ -57,7 +66,7 @@ class Temporal:
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 rpc_timeout=_CALL,
             )
-        except RPCError as error:
+        except (RPCError, RuntimeError) as error:
             raise _unreachable(error) from error
 
     async def report(self, swap_id: SwapId) -> None:
@@ -70,5 +79,7 @@ class Temporal:
                 raise _unreachable(error) from error
 
 
-def _unreachable(error: RPCError) -> NodeUnreachable:
-    return NodeUnreachable(f"the Temporal server did not answer: {error.status.name}", outcome=Outcome.UNKNOWN)
+def _unreachable(error: RPCError | RuntimeError) -> NodeUnreachable:
+    # A lazy connection that cannot be made raises a RuntimeError.
+    reason = error.status.name if isinstance(error, RPCError) else "no connection"
+    return NodeUnreachable(f"the Temporal server did not answer: {reason}", outcome=Outcome.UNKNOWN)

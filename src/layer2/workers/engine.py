@@ -1,26 +1,30 @@
-"""``SwapEngine`` of a process that accepts swaps and leaves their turns to workers."""
+"""``SwapEngine`` of a process that starts or accepts swaps and leaves their turns to workers."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Final
 
-from layer2.errors import Layer2Error
+from layer2.errors import JournalError, Layer2Error
 from layer2.model.transactions import SwapId
 from layer2.ports.journal import Role, SwapJournal, SwapRecord
 from layer2.swap_engine.turns import Turns
 from layer2.swap_engine.watchers import Watchers
 from layer2.workers.connection import Temporal
 
-__all__ = ["WorkflowEngine"]
+__all__ = ["READ_SECONDS", "WorkflowEngine"]
 
 LOG: Final = logging.getLogger("layer2.workers")
-_READ_SECONDS: Final = 0.5
+READ_SECONDS: Final = 0.5
 """Between two reads of the versions that workers wrote."""
 _FIRST_RETRY_SECONDS: Final = 0.5
 _LONGEST_RETRY_SECONDS: Final = 30.0
+_START_AGAIN_SECONDS: Final = 300.0
+"""Between two starts of the workflows of all open swaps."""
+_START_SECONDS: Final = 5.0
+"""After this time the workflow of a swap of another process is started here, too: that one may be gone."""
 _STARTS: Final = 50
 """Workflows that are started at the same time."""
 
@@ -41,10 +45,13 @@ class WorkflowEngine:
         self._journal = journal
         self._temporal = temporal
         self._turns = turns
-        self._watchers = Watchers(journal, on_change, _READ_SECONDS)
+        self._watchers = Watchers(journal, on_change, READ_SECONDS)
         self._versions: dict[SwapId, int] = {}
         """The version of each open swap that was read last."""
+        self._found: dict[SwapId, tuple[int, float]] = {}
+        """The swaps of other processes that had no turn since they were seen first: the version, and when."""
         self._starting: dict[SwapId, asyncio.Task[None]] = {}
+        self._started_at = asyncio.get_running_loop().time()
         self._places = asyncio.Semaphore(_STARTS)
 
     def drive(self, record: SwapRecord) -> None:
@@ -74,6 +81,7 @@ class WorkflowEngine:
                 found += [each.swap_id for each in page]
         self._watchers.check_open(found[0] if found else None)
         for swap_id in found:
+            self._versions.setdefault(swap_id, 0)
             self._start(swap_id)
         return found
 
@@ -81,19 +89,19 @@ class WorkflowEngine:
         """See ``SwapEngine``."""
         return self._watchers.watch(swap_id, poll_seconds=poll_seconds)
 
-    async def keep_reading(self, role: Role) -> None:
-        """Announce what the workers wrote, until cancelled. One statement reads the versions of all open swaps."""
-        while True:
-            try:
-                await self.read(role)
-            except Layer2Error as error:
-                LOG.warning("the journal cannot be read: %s", error)
-            await asyncio.sleep(_READ_SECONDS)
-
     async def read(self, role: Role) -> None:
-        """Announce what the workers wrote since the last call."""
+        """Announce what workers and other processes wrote since the last call.
+
+        One statement reads the versions of all open swaps. Some of their workflows may have been terminated or lost,
+        so now and then it also starts all of them again.
+        """
+        now = asyncio.get_running_loop().time()
+        if now - self._started_at >= _START_AGAIN_SECONDS:
+            await self.resume((role,))
+            self._started_at = now
         known = dict(self._versions)
         versions = await self._journal.open_versions(role)
+        self._start_found(versions)
         changed = [swap_id for swap_id, version in versions.items() if known.get(swap_id, 0) < version]
         # One that is not open any more has ended.
         for swap_id in (*changed, *(known.keys() - versions.keys())):
@@ -104,19 +112,46 @@ class WorkflowEngine:
             if record.is_final:
                 self._versions.pop(swap_id, None)
                 self._turns.free(record)
-            else:
+            elif record.terms is not None:
+                # A plan is read again until it is agreed: it has no workflow.
                 self._versions[swap_id] = record.version
+                if swap_id not in known and swap_id not in self._starting:
+                    self._found[swap_id] = record.version, asyncio.get_running_loop().time()
             self._watchers.announce(record)
 
-    async def aclose(self) -> Sequence[SwapId]:
+    def awake_record(self, swap_id: SwapId) -> SwapRecord | None:
+        """None: a worker may have written a newer version than this process has seen."""
+        return None
+
+    def announce(self, record: SwapRecord) -> None:
+        """See ``SwapEngine``."""
+        self._watchers.announce(record)
+
+    def check_open(self, swap_id: SwapId | None) -> None:
+        """See ``SwapEngine``."""
+        self._watchers.check_open(swap_id)
+
+    async def aclose(self, because: JournalError | None = None) -> Sequence[SwapId]:
         """See ``SwapEngine``. The workers continue."""
-        self._watchers.close()
+        if self._watchers.is_closed:
+            return tuple(self._versions)
+        self._watchers.close(because)
         tasks = tuple(self._starting.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._watchers.end()
         return tuple(self._versions)
+
+    def _start_found(self, versions: Mapping[SwapId, int]) -> None:
+        """Start workflows that no other process may have started. To start one that runs has no effect."""
+        now = asyncio.get_running_loop().time()
+        for swap_id, (version, since) in tuple(self._found.items()):
+            had_turn = versions.get(swap_id) != version
+            if had_turn or now - since >= _START_SECONDS:
+                del self._found[swap_id]
+                if not had_turn:
+                    self._start(swap_id)
 
     def _start(self, swap_id: SwapId) -> None:
         if swap_id not in self._starting:

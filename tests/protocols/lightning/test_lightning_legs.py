@@ -12,6 +12,7 @@ from layer2.errors import (
     FundsRulesError,
     IdempotencyConflict,
     InsufficientFunds,
+    NodeError,
     NodeUnreachable,
     Outcome,
     TransactionError,
@@ -124,6 +125,14 @@ async def test_an_invoice_that_cannot_be_paid_is_not_offered(world: World) -> No
 
 async def test_the_cost_of_a_leg_is_the_limit_of_its_routing_fee(world: World) -> None:
     assert await world.taker.legs.network_cost(50_000) == routing_fee_limit(50_000) == 125
+
+
+async def test_a_node_that_did_not_make_the_invoice_does_not_show_that_the_leg_is_over(world: World) -> None:
+    htlc, _ = await funded(world)
+    with pytest.raises(NodeError, match="the invoice is of the node"):
+        await world.taker.legs.observe(htlc, Side.PAYEE)
+    # Its own node holds the payment.
+    assert (await reached(world.provider, htlc, Side.PAYEE, LegState.FUNDED)).held is not None
 
 
 async def test_a_leg_whose_invoice_was_deleted_is_over_for_its_payee_and_counts_as_released(world: World) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from email.utils import formatdate
+from functools import lru_cache
 from typing import Self
 
 __all__ = ["SimClock"]
@@ -30,6 +32,10 @@ class SimClock:
         """The time in whole unix seconds."""
         return int(time.time()) if self._manual is None else self._manual
 
+    def http_date(self) -> str:
+        """The time as an HTTP ``Date`` header shows it."""
+        return _http_date(self.now())
+
     def advance(self, seconds: int) -> int:
         """Move a manual clock forward and return its new time.
 
@@ -42,3 +48,8 @@ class SimClock:
             raise ValueError("a clock moves forward only")
         self._manual += seconds
         return self._manual
+
+
+@lru_cache(maxsize=2)
+def _http_date(now: int) -> str:
+    return formatdate(now, usegmt=True)

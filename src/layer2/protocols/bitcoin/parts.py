@@ -9,6 +9,7 @@ from layer2.errors import BadAnswer, ConfigurationError, FundsRulesError, WrongN
 from layer2.ports.clock import Clock
 from layer2.ports.journal import CoinHolds
 from layer2.protocols.bitcoin.chain.follower import ChainFollower
+from layer2.protocols.bitcoin.chain.news import ChainNews
 from layer2.protocols.bitcoin.settings import BitcoinSettings
 from layer2.protocols.bitcoin.source.http import BITCOIN
 from layer2.protocols.bitcoin.source.opening import open_source
@@ -73,6 +74,7 @@ class BitcoinParts:
             sync = FilterSync(settings.filter_peer, files, self.source.tip)
         seconds = settings.poll_interval_ms / 1_000
         self.follower = ChainFollower(self.source, seconds, _EASIEST[settings.network])
+        self.news = ChainNews(self.follower, seconds)
         self.coins = Coins(wallet, sync, holds, self._tip, seconds)
 
     async def _tip(self) -> BlockId:
@@ -114,6 +116,7 @@ class BitcoinParts:
 
     async def aclose(self) -> None:
         """Close the connections and the wallet."""
+        await self.news.aclose()
         await self.follower.aclose()
         await self.source.aclose()
         await self.coins.aclose()

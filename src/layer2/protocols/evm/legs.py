@@ -112,13 +112,17 @@ class EvmLegs(HtlcLayer):
 
         A lock of the native coin also reserves its amount, until it is on the chain.
         """
-        self._parts.gas.reserve(self._parts.locks.lock(htlc), side)
+        lock = self._parts.locks.lock(htlc)
+        self._parts.gas.reserve(lock, side)
+        if self._parts.locks.was_there(lock.lock_id):
+            # After a restart. Its swap may fall asleep before it is observed again.
+            self._parts.gas.observed(lock, side, is_on_chain=True)
 
     def free(self, htlc: Htlc) -> None:
         """See ``HtlcLayer``."""
-        lock_id = self._parts.locks.lock(htlc).lock_id
-        self._parts.gas.free(lock_id)
-        self._parts.locks.forget(lock_id)
+        lock = self._parts.locks.lock(htlc)
+        self._parts.gas.free(lock)
+        self._parts.locks.forget(lock.lock_id)
 
     async def prepare(self, verb: Verb, htlc: Htlc, preimage: Preimage | None = None) -> Json:
         """See ``HtlcLayer``. A prepared act has a nonce: perform it or discard it. No request contains the preimage."""
@@ -189,7 +193,7 @@ class EvmLegs(HtlcLayer):
         FAILED means that the act will never have an effect. For a lock this requires finalized blocks: otherwise a
         reorganisation could bring back a reverted or replaced lock, and the money would be locked twice. Other acts can
         safely be repeated, so the newest block is enough for them. An act that this process prepared and never sent
-        has failed once it can no longer be sent.
+        has failed once it can no longer be sent; but a lock only if no other worker can have sent it.
         """
         parts, read = self._parts, EvmAct.read(act)
         node, account, signed = parts.node, parts.account, read.transactions[-1]
@@ -224,7 +228,9 @@ class EvmLegs(HtlcLayer):
             market = await parts.fees.urgent_quote()
             if parts.fees.model.is_refused(price_of(signed), market):
                 return ActStatus.UNDER_WAY
-        is_lost = not read.replaced and account.never_lands(read.transactions)
+        # Another worker may have sent a journaled lock that this one never sent. Other acts can be made twice.
+        is_certain = account.is_alone or read.verb is not Verb.FUND
+        is_lost = is_certain and not read.replaced and account.never_lands(read.transactions)
         return ActStatus.FAILED if is_lost else ActStatus.UNSEEN
 
     async def repriced(self, act: Json, htlc: Htlc) -> Json | None:
@@ -266,8 +272,8 @@ class EvmLegs(HtlcLayer):
         """
         await self._check_contract()
         view = await self._parts.locks.observe(htlc)
-        lock_id = self._parts.locks.lock(htlc).lock_id
-        self._parts.gas.observed(lock_id, is_on_chain=view.state is not LegState.NONE)
+        lock = self._parts.locks.lock(htlc)
+        self._parts.gas.observed(lock, side, is_on_chain=view.state is not LegState.NONE)
         return view
 
     async def wait_for_change(self, htlc: Htlc, view: LegView) -> None:

@@ -12,6 +12,7 @@ from layer2.errors import (
     FundsRulesError,
     InsufficientFunds,
     InvalidRequest,
+    NodeError,
     TransactionError,
 )
 from layer2.legs.evidence import LegEvidence, LightningPaymentEvidence
@@ -219,6 +220,8 @@ class LightningLegs(HtlcLayer):
                 view = seen_by_payer(leg, payment, state.clock)
             case Side.PAYEE:
                 invoice = await self._records.invoice(htlc.payment_hash)
+                if invoice is None:
+                    await self._check_payee(leg)
                 if invoice is not None and invoice.state is InvoiceState.OPEN and state.date >= invoice.expires_at:
                     # lnd reports on no stream that an invoice has expired.
                     invoice = await self._records.invoice(htlc.payment_hash, newest=True)
@@ -242,6 +245,19 @@ class LightningLegs(HtlcLayer):
             view = seen_by_payer(leg, newest, state.clock)
             return returned_without_a_message(view) if view.state is LegState.FUNDED else view
         return view
+
+    async def _check_payee(self, leg: LightningLeg) -> None:
+        """Check that this node made the leg's invoice: only then the lack of an invoice shows that none can be paid.
+
+        Raises:
+            NodeError: another node made it, which may hold a payment.
+        """
+        if (key := await self._node.key()) != leg.payee:
+            raise NodeError(
+                f"the invoice is of the node {leg.payee.hex()}, and this party's node is {key.hex()}",
+                protocol=LIGHTNING,
+                remedy="use the node that made the invoice",
+            )
 
     async def _has_vanished(self, leg: LightningLeg, payment: PaymentRecord, clock: ClockReading) -> bool:
         """Return whether no channel has an HTLC of a payment in flight, and none can still be added.

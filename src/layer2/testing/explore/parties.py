@@ -36,7 +36,7 @@ from layer2.testing.explore.clock import Clock
 from layer2.testing.explore.questions import Question, plain_state
 from layer2.testing.explore.world import Numbered, Seen
 
-__all__ = ["CRASHABLE", "Answer", "Facts", "Party", "Posture"]
+__all__ = ["Answer", "Facts", "Party", "Posture"]
 
 _SOURCE, _DESTINATION = LegEnd.SOURCE, LegEnd.DESTINATION
 _ACTS: Final = {
@@ -55,7 +55,7 @@ _ACTS: Final = {
         Act(Verb.VOID, _DESTINATION),
     ),
 }
-CRASHABLE: Final = frozenset(
+_CRASHABLE: Final = frozenset(
     {Act(Verb.FUND, _SOURCE), Act(Verb.COLLECT, _DESTINATION), Act(Verb.FUND, _DESTINATION), Act(Verb.RELEASE, _SOURCE)}
 )
 """Acts whose repetition is not harmless, or that reveal something."""
@@ -83,6 +83,8 @@ class Answer(NamedTuple):
     new_acts: tuple[Act, ...] = ()
     repeats: bool = False
     """Whether a payment that may have been sent is sent again."""
+    is_crashable: bool = False
+    """Whether a stop before or while it sends makes a difference."""
 
 
 class _Journal(NamedTuple):
@@ -216,6 +218,7 @@ class Party:
             state == journal.state and not orders,
             new,
             any(self._repeats(order.act, journal) for order in orders),
+            any(order.act in _CRASHABLE for order in orders),
         )
 
     def _repeats(self, act: Act, journal: _Journal) -> bool:

@@ -177,14 +177,21 @@ def _takes_both(swap: Swap, state: State, seen: Observed, step: Step) -> Step:
 
 
 @PROVIDER.calling("show S as the provider's deadline", CHAINS_TAKER, place=outlook, function="must_be_back_by")
-def _back_at_source(state: ProviderState, terms: Terms, rules: TimelockSettings) -> int | None:
-    is_collecting = isinstance(state, ProviderCollecting)
-    return terms.source.refundable_from if is_collecting else _must_be_back_by(state, terms, rules)
+def _back_at_source(
+    state: ProviderState, terms: Terms, rules: TimelockSettings, *, from_old_copy: bool = False
+) -> int | None:
+    if isinstance(state, ProviderCollecting):
+        return terms.source.refundable_from
+    return _must_be_back_by(state, terms, rules, from_old_copy=from_old_copy)
 
 
 @PROVIDER.calling("show no deadline while counter-funded", CHAINS_TAKER, place=outlook, function="must_be_back_by")
-def _back_at_no_time(state: ProviderState, terms: Terms, rules: TimelockSettings) -> int | None:
-    return None if isinstance(state, ProviderCounterFunded) else _must_be_back_by(state, terms, rules)
+def _back_at_no_time(
+    state: ProviderState, terms: Terms, rules: TimelockSettings, *, from_old_copy: bool = False
+) -> int | None:
+    if isinstance(state, ProviderCounterFunded):
+        return None
+    return _must_be_back_by(state, terms, rules, from_old_copy=from_old_copy)
 
 
 @PROVIDER.calling(

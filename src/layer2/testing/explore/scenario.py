@@ -33,7 +33,7 @@ class Scenario:
     taker: Who = _HONEST
     provider: Who = _HONEST
     nodes_die: bool = False
-    """Whether one node of one honest party may fail permanently."""
+    """Whether one node of one honest party may fail permanently, if no journal was replaced."""
     public: bool = False
     """Whether another swap under the same hash may make the preimage public."""
     funded_by_others: bool = False
@@ -117,9 +117,9 @@ def scenarios(pair: str | None = None, *, is_short: bool = False) -> Iterator[Sc
                 old = _with_old_copy(one, finality, taker, provider, is_short=is_short)
                 for by_others in _can_be_paid_by_others(one, taker):
                     is_old = old and not (by_others and is_short)
-                    yield Scenario(one, finality, taker, provider, funded_by_others=by_others, old_copy=is_old)
-                    if has_all:
-                        yield Scenario(one, finality, taker, provider, nodes_die=True, funded_by_others=by_others)
+                    yield Scenario(
+                        one, finality, taker, provider, nodes_die=has_all, funded_by_others=by_others, old_copy=is_old
+                    )
             if has_all:
                 yield Scenario(one, finality, _HOSTILE, _HONEST, public=True)
                 if one.is_foreign:

@@ -21,26 +21,35 @@ from layer2.testing.explore.checks import (
     taker_problem,
 )
 from layer2.testing.explore.clock import REGION_NAMES, Region
-from layer2.testing.explore.parties import CRASHABLE, Answer, Facts, Party
+from layer2.testing.explore.packing import (
+    ACCEPTED,
+    DESTINATION,
+    NEXT_REGION,
+    OF_LEGS,
+    PROVIDER,
+    PROVIDER_DEAD,
+    PUBLIC,
+    REGION,
+    SOURCE,
+    TAKER,
+    TAKER_DEAD,
+    difference,
+    fields,
+    unpack,
+)
+from layer2.testing.explore.parties import Answer, Facts, Party
 from layer2.testing.explore.results import Finding, Result
 from layer2.testing.explore.scenario import Scenario, Setup
 from layer2.testing.explore.world import BLOCKED, Fate, Who
 
 __all__ = ["explore"]
 
-_BITS: Final = (4, 14, 14, 14, 14, 2, 2, 2)
-_SHIFTS: Final = tuple(sum(_BITS[:place]) for place in range(len(_BITS)))
-_MASKS: Final = tuple((1 << bits) - 1 for bits in _BITS)
-_REGION, _SOURCE, _DESTINATION, _TAKER, _PROVIDER, _PUBLIC, _TAKER_DEAD, _PROVIDER_DEAD = range(len(_BITS))
-_NEXT_REGION: Final = 1 << _SHIFTS[_REGION]
-
-
-def _fields(*places: int) -> int:
-    return sum(_MASKS[place] << _SHIFTS[place] for place in places)
-
-
+_OF_HOSTILE: Final = OF_LEGS | fields(PUBLIC)
+"""The fields on which the possible acts of a hostile party depend."""
 _Step: TypeAlias = tuple[str, int, bool]
 """A label, the difference to the packed state, and whether the step is benign."""
+_Read: TypeAlias = tuple[int, int, str]
+"""What a party's nodes show of the source and the destination, and a note if it is not the newest state."""
 
 
 def explore(scenario: Scenario, *, setup: Setup | None = None, only_first: bool = False) -> Result:
@@ -68,8 +77,11 @@ class _Role:
         self.party, self.place = party, place
         self._dead_place = dead_place
         self.is_taker = party.role == "taker"
-        self.mask = _fields(_REGION, _SOURCE, _DESTINATION, place, _PUBLIC, dead_place)
+        self.mask = fields(REGION, SOURCE, DESTINATION, place, PUBLIC, dead_place)
         """The fields on which the party's turn depends, and what is wrong for it."""
+        self.sees = fields(REGION, SOURCE, DESTINATION, PUBLIC, dead_place)
+        """The fields on which what its nodes show depends."""
+        self.reads: dict[int, list[_Read]] = {}
         self.problems: dict[int, str | None] = {}
         self.turns: dict[int, tuple[list[_Step], list[tuple[str, str]]]] = {}
         self.quiet: dict[int, bool] = {}
@@ -80,7 +92,7 @@ class _Role:
 
     def dies(self, dead: int) -> int:
         """The difference if one of its nodes fails permanently."""
-        return dead << _SHIFTS[self._dead_place]
+        return difference(self._dead_place, 0, dead)
 
     def dead(self, world: World) -> int:
         """As ``World.taker_dead``."""
@@ -94,9 +106,9 @@ class _Search:
         self.source, self.destination = self.setup.source, self.setup.destination
         self.roles: list[_Role] = []
         if scenario.taker is Who.HONEST:
-            self.roles.append(_Role(setup.taker, _TAKER, _TAKER_DEAD))
+            self.roles.append(_Role(setup.taker, TAKER, TAKER_DEAD))
         if scenario.provider is Who.HONEST:
-            self.roles.append(_Role(setup.provider, _PROVIDER, _PROVIDER_DEAD))
+            self.roles.append(_Role(setup.provider, PROVIDER, PROVIDER_DEAD))
         self.is_foreign = scenario.pair.is_foreign
         self.result = Result(scenario)
         self.worlds: list[int] = []
@@ -106,17 +118,23 @@ class _Search:
         self.benign_from, self.benign_to = array("l"), array("l")
         self._what: set[str] = set()
         self._seen: Callable[[Party, LegEnd, int, int, bool, bool], int] = cache(self._see)
-        self._legs: dict[tuple[int, ...], list[_Step]] = {}
+        self._by_nature: dict[int, list[_Step]] = {}
+        self._by_hostile: dict[int, list[_Step]] = {}
 
     def run(self) -> Result:
         began = time.process_time()
         # Every part begins with its first state, which has the number 0.
         self._visit(0, -1, "the terms are agreed")
         is_complete = self._expand_from(0)
-        if is_complete and self.scenario.old_copy:
-            first = len(self.worlds)
-            self._restore_old_copies()
-            is_complete = self._expand_from(first)
+        normal = len(self.worlds)
+        for happens, fails in (
+            (self.scenario.old_copy, self._restore_old_copies),
+            (self.scenario.nodes_die, self._kill_nodes),
+        ):
+            if is_complete and happens:
+                first = len(self.worlds)
+                fails(normal)
+                is_complete = self._expand_from(first)
         if is_complete:
             self._find_traps()
         self.result.states = len(self.worlds)
@@ -133,26 +151,32 @@ class _Search:
             place += 1
         return True
 
-    def _restore_old_copies(self) -> None:
-        """From every state so far, replace the journal of one party by each of its earlier versions.
+    def _restore_old_copies(self, count: int) -> None:
+        """From each of the first states, replace the journal of one party by each of its earlier versions.
 
         Only now are all versions known that lead to a journal. The versions after an old copy are not replaced again.
         """
         for role in self.roles:
             copies = cache(role.party.old_copies)
-            for place in range(len(self.worlds)):
+            for place in range(count):
                 packed = self.worlds[place]
-                world = _unpack(packed)
-                facts = role.facts(world)
-                if facts.is_old or any(other.facts(world).is_old for other in self.roles):
-                    continue
+                world = unpack(packed)
                 for number in copies(world[role.place]):
                     copy = role.party.facts[number]
                     if not may_restore(world, copy, self.source, self.destination, is_taker=role.is_taker):
                         continue
-                    after = packed + _difference(role.place, world[role.place], number)
+                    after = packed + difference(role.place, world[role.place], number)
                     if after not in self.index:
                         self._visit(after, place, f"the journal is replaced by an old copy: {copy.name}")
+
+    def _kill_nodes(self, count: int) -> None:
+        """In each of the first states, one node of one party fails permanently."""
+        for place in range(count):
+            for role in self.roles:
+                for dead, end in ((1, "source"), (2, "destination")):
+                    after = self.worlds[place] + role.dies(dead)
+                    self._visit(after, place, f"the {role.party.role}'s {end} node fails permanently")
+                    self.result.transitions += 1
 
     def _visit(self, packed: int, parent: int, label: str) -> int:
         """Record a new state."""
@@ -163,7 +187,7 @@ class _Search:
         for role in self.roles:
             key = packed & role.mask
             if key not in role.problems:
-                role.problems[key] = self._problem(role, _unpack(packed))
+                role.problems[key] = self._problem(role, unpack(packed))
             if (problem := role.problems[key]) is not None:
                 self._report(problem, place)
         return place
@@ -178,8 +202,8 @@ class _Search:
         count = 0
         for steps in self._steps(packed, place):
             count += len(steps)
-            for label, difference, is_benign in steps:
-                after = packed + difference
+            for label, change, is_benign in steps:
+                after = packed + change
                 reached = index.get(after)
                 if reached is None:
                     reached = self._visit(after, place, label)
@@ -189,29 +213,20 @@ class _Search:
         return count
 
     def _steps(self, packed: int, place: int) -> Iterator[list[_Step]]:
-        world = _unpack(packed)
+        world = unpack(packed)
         if (later := self._time(packed, world)) is not None:
             yield [later]
-        yield self._nature(world)
+        yield self._nature(packed, world)
         for role in self.roles:
             key = packed & role.mask
             if (turns := role.turns.get(key)) is None:
-                turns = role.turns[key] = self._turn(role, world)
+                turns = role.turns[key] = self._turn(role, packed, world)
             for problem, label in turns[1]:
                 self._report(problem, place, label)
             yield turns[0]
-        yield self._hostile(world)
-        if self.scenario.nodes_die and not world.taker_dead and not world.provider_dead:
-            yield self._deaths()
+        yield self._hostile(packed, world)
         if self.scenario.public and world.public < 2:
-            yield [("another swap makes the preimage public", _difference(_PUBLIC, world.public, 2), False)]
-
-    def _deaths(self) -> list[_Step]:
-        return [
-            (f"the {role.party.role}'s {end} node fails permanently", role.dies(dead), False)
-            for dead, end in ((1, "source"), (2, "destination"))
-            for role in self.roles
-        ]
+            yield [("another swap makes the preimage public", difference(PUBLIC, world.public, 2), False)]
 
     def _time(self, packed: int, world: World) -> _Step | None:
         """The start of the next region, after due transactions are included and acts by a shown deadline are done."""
@@ -226,61 +241,65 @@ class _Search:
             if role.facts(world).obliged_from <= region:
                 key = packed & role.mask
                 if key not in role.quiet:
-                    answer = role.party.answer(world[role.place], region, *self._newest(role, world))
+                    answer = role.party.answer(world[role.place], region, *self._newest(role, packed, world))
                     role.quiet[key] = answer.is_quiet
                 if not role.quiet[key]:
                     return None
         legs = self._to(world, source, destination)
-        return f"time: {REGION_NAMES[region + 1]}", legs + _NEXT_REGION, True
+        return f"time: {REGION_NAMES[region + 1]}", legs + NEXT_REGION, True
 
     def _to(self, world: World, source: int, destination: int) -> int:
         """The difference between two states of the legs."""
-        return _difference(_SOURCE, world.source, source) + _difference(_DESTINATION, world.destination, destination)
+        return difference(SOURCE, world.source, source) + difference(DESTINATION, world.destination, destination)
 
-    def _nature(self, world: World) -> list[_Step]:
-        by_taker, by_provider = (
-            any(role.is_taker is is_taker and role.facts(world).accepts for role in self.roles)
-            for is_taker in (True, False)
-        )
-        key = (world.region, world.source, world.destination, by_provider, by_taker)
-        if (steps := self._legs.get(key)) is None:
-            steps = self._legs[key] = []
+    def _nature(self, packed: int, world: World) -> list[_Step]:
+        by_taker = by_provider = False
+        for role in self.roles:
+            if role.facts(world).accepts:
+                if role.is_taker:
+                    by_taker = True
+                else:
+                    by_provider = True
+        key = (packed & OF_LEGS) + ACCEPTED * (by_taker + 2 * by_provider)
+        if (steps := self._by_nature.get(key)) is None:
+            steps = self._by_nature[key] = []
             for place, leg, accepted in (
-                (_SOURCE, self.source, by_provider),
-                (_DESTINATION, self.destination, by_taker),
+                (SOURCE, self.source, by_provider),
+                (DESTINATION, self.destination, by_taker),
             ):
                 for move in leg.env(world[place], world.region, accepted):
-                    steps.append((move.label, _difference(place, world[place], move.after), move.is_benign))
+                    steps.append((move.label, difference(place, world[place], move.after), move.is_benign))
         return steps
 
-    def _hostile(self, world: World) -> list[_Step]:
-        key = (world.region, world.source, world.destination, -1, world.public)
-        if (steps := self._legs.get(key)) is not None:
+    def _hostile(self, packed: int, world: World) -> list[_Step]:
+        key = packed & _OF_HOSTILE
+        if (steps := self._by_hostile.get(key)) is not None:
             return steps
-        steps = self._legs[key] = []
+        steps = self._by_hostile[key] = []
         knows, payer, payee = bool(world.public), Side.PAYER, Side.PAYEE
         moves: list[tuple[int, Side, bool]] = []
         if self.scenario.taker is Who.HOSTILE:
-            moves += [(_SOURCE, payer, True), (_DESTINATION, payee, True)]
+            moves += [(SOURCE, payer, True), (DESTINATION, payee, True)]
         elif self.is_foreign:
-            moves += [(_DESTINATION, payee, True)]
+            moves += [(DESTINATION, payee, True)]
         if self.scenario.provider is Who.HOSTILE:
-            moves += [(_SOURCE, payee, knows), (_DESTINATION, payer, knows)]
+            moves += [(SOURCE, payee, knows), (DESTINATION, payer, knows)]
         for place, side, knows in moves:
-            leg = self.source if place == _SOURCE else self.destination
+            leg = self.source if place == SOURCE else self.destination
             for move in leg.hostile(world[place], world.region, side, knows):
-                shown = _difference(_PUBLIC, 0, 1) if move.shows and not world.public else 0
-                difference = _difference(place, world[place], move.after) + shown
-                steps.append((f"the hostile {side.value}: {move.label}", difference, False))
+                shown = difference(PUBLIC, 0, 1) if move.shows and not world.public else 0
+                change = difference(place, world[place], move.after) + shown
+                steps.append((f"the hostile {side.value}: {move.label}", change, False))
         return steps
 
-    def _turn(self, role: _Role, world: World) -> tuple[list[_Step], list[tuple[str, str]]]:
+    def _turn(self, role: _Role, packed: int, world: World) -> tuple[list[_Step], list[tuple[str, str]]]:
         """The next steps of a party, and the problems with them."""
         party, facts = role.party, role.facts(world)
         steps: list[_Step] = []
         problems: list[tuple[str, str]] = []
-        for source, destination, note in self._reads(role, world):
-            answer = party.answer(world[role.place], world.region, source, destination)
+        number, region = world[role.place], world.region
+        for source, destination, note in self._reads(role, packed, world):
+            answer = party.answer(number, region, source, destination)
             if answer.is_quiet:
                 continue
             for act in answer.new_acts:
@@ -298,11 +317,11 @@ class _Search:
 
     def _done(self, role: _Role, world: World, answer: Answer, note: str) -> list[_Step]:
         label, number = answer.label + note, world[role.place]
-        journaled = _difference(role.place, number, answer.journaled)
+        journaled = difference(role.place, number, answer.journaled)
         if not answer.sends:
             return [(label, journaled, not note)]
-        leaving, steps = _difference(role.place, number, answer.leaving), []
-        if any(act in CRASHABLE for act in answer.sends):
+        leaving, steps = difference(role.place, number, answer.leaving), []
+        if answer.is_crashable:
             steps.append((f"{label}; it stops before sending", journaled, False))
             steps.append((f"{label}; it stops when it may have sent, but has not", leaving, False))
         source, destination, shown = world.source, world.destination, 0
@@ -312,28 +331,33 @@ class _Search:
             else:
                 destination = self.destination.send(destination, world.region, act.verb)
                 if role.is_taker and act.verb is Verb.COLLECT and not world.public:
-                    shown = _difference(_PUBLIC, 0, 1)
+                    shown = difference(PUBLIC, 0, 1)
         steps.append((label, leaving + self._to(world, source, destination) + shown, not note))
         return steps
 
-    def _newest(self, role: _Role, world: World) -> tuple[int, int]:
+    def _newest(self, role: _Role, packed: int, world: World) -> tuple[int, int]:
         """The newest state that a party's working nodes show."""
-        return self._read(role, world, LegEnd.SOURCE), self._read(role, world, LegEnd.DESTINATION)
+        source, destination, _ = self._reads(role, packed, world)[0]
+        return source, destination
 
-    def _reads(self, role: _Role, world: World) -> Iterator[tuple[int, int, str]]:
+    def _reads(self, role: _Role, packed: int, world: World) -> list[_Read]:
         """What a party's nodes may show at one turn: the newest state, none on one or both sides, or an old one."""
-        source, destination = self._newest(role, world)
-        yield source, destination, ""
+        key = packed & role.sees
+        if (reads := role.reads.get(key)) is not None:
+            return reads
+        source, destination = self._read(role, world, LegEnd.SOURCE), self._read(role, world, LegEnd.DESTINATION)
+        reads = role.reads[key] = [(source, destination, "")]
         if role.dead(world) == 0:
-            yield 0, destination, " (its source node does not answer)"
-            yield source, 0, " (its destination node does not answer)"
-            yield 0, 0, " (neither of its nodes answers)"
+            reads.append((0, destination, " (its source node does not answer)"))
+            reads.append((source, 0, " (its destination node does not answer)"))
+            reads.append((0, 0, " (neither of its nodes answers)"))
         if role.dead(world) != 1 and self.source.can_lag(world.source, world.region):
             lagging = self._read(role, world, LegEnd.SOURCE, lags=True)
-            yield lagging, destination, " (its source node is behind)"
+            reads.append((lagging, destination, " (its source node is behind)"))
         if role.dead(world) != 2 and self.destination.can_lag(world.destination, world.region):
             lagging = self._read(role, world, LegEnd.DESTINATION, lags=True)
-            yield source, lagging, " (its destination node is behind)"
+            reads.append((source, lagging, " (its destination node is behind)"))
+        return reads
 
     def _read(self, role: _Role, world: World, end: LegEnd, *, lags: bool = False) -> int:
         number, dead = (world.source, 1) if end is LegEnd.SOURCE else (world.destination, 2)
@@ -360,7 +384,7 @@ class _Search:
         found = bytearray(len(self.worlds))
         open_ends = []
         for place, packed in enumerate(self.worlds):
-            if self._is_end(_unpack(packed)):
+            if self._is_end(packed, unpack(packed)):
                 found[place] = 1
                 open_ends.append(place)
         while open_ends:
@@ -371,12 +395,12 @@ class _Search:
                     open_ends.append(before)
         for place in range(len(self.worlds)):
             if not found[place]:
-                world = _unpack(self.worlds[place])
+                world = unpack(self.worlds[place])
                 facts = [role.facts(world) for role in self.roles]
                 stuck = " and ".join(one.name for one in facts if not one.is_final)
                 self._report(f"no way leads to an end: {stuck}", place)
 
-    def _is_end(self, world: World) -> bool:
+    def _is_end(self, packed: int, world: World) -> bool:
         """Whether every honest party has ended, or needs attention for an allowed reason."""
         is_end = True
         for role in self.roles:
@@ -386,12 +410,12 @@ class _Search:
                 is_held = self.source.fate(world.source) is Fate.HELD or self.source.has_more(world.source)
                 is_end = is_end and not (facts.by_others and is_held and dead != 1)
                 continue
-            reason = role.party.attention(world[role.place], world.region, *self._newest(role, world))
+            reason = role.party.attention(world[role.place], world.region, *self._newest(role, packed, world))
             if reason is None:
                 # Without a node a party cannot continue, and need not if it has no money in the swap.
                 is_end = is_end and bool(dead) and not facts.funded
                 continue
-            self.result.attention[f"{facts.name}: {reason}"] += 1
+            self.result.attention[f"{facts.name}{', a node dead' if dead else ''}: {reason}"] += 1
             forgotten = (
                 self.source.is_forgotten(world.source)
                 if role.is_taker
@@ -410,21 +434,3 @@ class _Search:
             story.append(self.labels[place])
             place = self.parents[place]
         self.result.findings.append(Finding(what, tuple(reversed(story))))
-
-
-def _difference(place: int, before: int, after: int) -> int:
-    return (after - before) << _SHIFTS[place]
-
-
-def _unpack(packed: int) -> World:
-    # Unrolled, because it is called for every state.
-    return World(
-        packed & 15,
-        packed >> 4 & 16383,
-        packed >> 18 & 16383,
-        packed >> 32 & 16383,
-        packed >> 46 & 16383,
-        packed >> 60 & 3,
-        packed >> 62 & 3,
-        packed >> 64 & 3,
-    )

@@ -12,6 +12,7 @@ from layer2.legs.leg import Htlc
 from layer2.legs.views import LegState, LegView, Side, Verb
 from layer2.model.transactions import Finality, Preimage
 from layer2.ports.legs import HtlcLayer
+from layer2.protocols import compact_map
 from layer2.protocols.bob import BobClient
 from layer2.protocols.evm.chain.follower import ChainFollower
 from layer2.protocols.evm.locks.events import FoundEvent, LockEvents
@@ -82,6 +83,19 @@ async def test_each_of_several_listeners_of_a_hash_hears_it(bob: BobNetwork) -> 
     provider.legs.unfollow(htlc.payment_hash, listeners[0])
     provider.legs.unfollow(htlc.payment_hash, listeners[2])
     provider.legs.unfollow(htlc.payment_hash, listeners[2])
+
+
+async def test_two_hashes_with_the_same_fingerprint_are_both_reported(
+    bob: BobNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compact_map, "hash", lambda key: 7, raising=False)
+    taker, provider, htlc = await bob.client("taker"), await bob.client("provider"), bob.htlc(SECRET)
+    listener, other = await followed(provider.legs, htlc), await followed(provider.legs, bob.htlc(OTHER))
+    await fund(taker, htlc)
+    await reported(listener, changes=1)
+    provider.legs.unfollow(bob.htlc(OTHER).payment_hash, other)
+    bob.node.mine(2)
+    await reported(listener, changes=2)
 
 
 @pytest.mark.parametrize("moves", [0, 1, 2])

@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 from eth_typing import Address
 
 from journal.test_journal import a_record
-from layer2.errors import NodeRefused, NonceTaken, Outcome, TransactionError
+from layer2.errors import NodeRefused, NodeUnreachable, NonceTaken, Outcome, TransactionError, WrongNetwork
 from layer2.formats.evm_address import to_checksum
 from layer2.journal.sql_journal import SqlJournal
 from layer2.legs.leg import Htlc
 from layer2.legs.views import ActStatus, Verb
+from layer2.local.accounts import START_WEI
 from layer2.model.money import ETH
 from layer2.model.transactions import EvmTxId, Preimage, TxState
 from layer2.ports.journal import Delivery, Intent, Json, SwapRecord
+from layer2.ports.nonces import NonceUse
 from layer2.protocols.bob import BobClient
 from layer2.protocols.evm.sending import repair
 from layer2.signers.software import SoftwareEvmSigner
@@ -195,6 +198,58 @@ async def test_a_send_whose_worker_died_after_journaling_it_is_sent_by_another_w
 
 
 @pytest.mark.usefixtures("impatient")
+async def test_the_nonce_of_a_refused_transaction_is_used_although_its_release_was_cancelled(workers: Workers) -> None:
+    one = await workers.start()
+    # The next lock needs no approval.
+    await one.lock(workers.bob.htlc(Preimage(b"\x03" * 32)), 3)
+    record, act = await one.journal_lock(workers.bob.htlc(Preimage(b"\x01" * 32)), 1)
+    node, begun = one.client._account._sender._node, asyncio.Event()
+    send, release = node.send, one.journal.release_nonce
+
+    async def slow(_: NonceUse) -> bool:
+        begun.set()
+        await asyncio.Event().wait()
+        return False
+
+    node.send, one.journal.release_nonce = refuse, slow  # type: ignore[method-assign, assignment]  # the faults
+    performing = asyncio.ensure_future(one.perform(record, act))
+    await begun.wait()
+    performing.cancel()
+    await asyncio.gather(performing, return_exceptions=True)
+    node.send, one.journal.release_nonce = send, release  # type: ignore[method-assign]  # the end of the faults
+    await one.pay()
+
+    async def is_mined() -> bool:
+        return workers.mined() == 3
+
+    await until(is_mined, "the later transaction is mined", seconds=10)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_send_of_a_dead_worker_that_the_account_cannot_pay_any_more_holds_nothing_up(workers: Workers) -> None:
+    one, two = await workers.start(), await workers.start()
+    most = START_WEI * 6 // 10
+
+    async def never(_: object) -> None:
+        await asyncio.Event().wait()
+
+    one.client._account._sender._node.send = never  # type: ignore[method-assign, assignment]  # the injected fault
+    dying = asyncio.ensure_future(one.pay(most))
+
+    async def is_journaled() -> bool:
+        return bool((await two.journal.nonces("BOB", "0x" + workers.bob.address("taker").hex())).uses)
+
+    await until(is_journaled, "the send is journaled", seconds=10)
+    await one.die()
+    await asyncio.gather(dying, return_exceptions=True)
+    # Each worker counts the balance for itself, so this one pays with the same money.
+    await two.client._account._journaled.catch_up(0.0)
+    await two.pay(most)
+    await workers.all_mined(2)
+    assert workers.received() == most
+
+
+@pytest.mark.usefixtures("impatient")
 async def test_an_act_whose_worker_died_before_it_was_marked_as_leaving_loses_its_nonce_and_is_never_sent(
     workers: Workers,
 ) -> None:
@@ -226,12 +281,117 @@ async def test_an_act_that_another_worker_performs_in_time_keeps_its_nonce(
     assert await two.client.legs.act_status(act) is ActStatus.DONE
 
 
+@pytest.mark.usefixtures("impatient")
+async def test_a_lock_that_a_worker_gave_up_and_another_one_sends_has_not_failed(workers: Workers) -> None:
+    one, two = await workers.start(), await workers.start()
+    # It needs no approval any more.
+    await one.lock(workers.bob.htlc(Preimage(b"\x03" * 32)), 3)
+    record, act = await one.journal_lock(workers.bob.htlc(Preimage(b"\x01" * 32)), 1)
+    node = two.client._account._sender._node
+    send, leaves, arrives = node.send, asyncio.Event(), asyncio.Event()
+
+    async def slow(raw: bytes) -> bytes:
+        leaves.set()
+        await arrives.wait()
+        return await send(raw)
+
+    node.send = slow  # type: ignore[method-assign]  # the injected fault
+    performing = asyncio.ensure_future(two.perform(record, act))
+    await leaves.wait()
+    ledger = one.client._account._ledger
+
+    async def is_given_up() -> bool:
+        return not ledger.unsent
+
+    await until(is_given_up, "the first worker has given the act up", seconds=10)
+    # Its nonces are another act's for a moment, until the journal refuses that one.
+    other = await one.client.legs.prepare(Verb.FUND, workers.bob.htlc(Preimage(b"\x02" * 32)))
+    statuses = [await one.client.legs.act_status(act)]
+    one.client.legs.discard(other)
+    statuses.append(await one.client.legs.act_status(act))
+    arrives.set()
+    await performing
+    assert statuses == [ActStatus.UNSEEN] * 2
+    assert await one.client.legs.act_status(act) is ActStatus.DONE
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_lock_that_was_given_up_and_has_its_nonce_again_in_the_journal_is_sent(workers: Workers) -> None:
+    one = await workers.start()
+    record, act = await one.journal_lock(workers.bob.htlc(Preimage(b"\x01" * 32)), 1)
+    one.client.legs.discard(act)
+    await one.client._account.prepare()
+    await one.perform(record, act)
+    assert await one.client.legs.act_status(act) is ActStatus.DONE
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_an_act_whose_attempt_was_certainly_not_sent_is_sent_by_no_other_worker(workers: Workers) -> None:
+    one, two = await workers.start(), await workers.start()
+    record, act = await one.journal_lock(workers.bob.htlc(Preimage(b"\x01" * 32)), 1)
+    claims = one.client.legs.nonces(act, is_journaled=True)
+    [intent] = await one.journal.intents(record.swap_id)
+    await one.journal.begin_delivery(record, intent, "one", nonces=claims)
+    # It finds an act that may have been sent, and would send it in a moment.
+    await two.client._account._journaled.catch_up(0.0)
+    # The first worker had no connection.
+    unsent = await one.journal.record_delivery(record, 1, Delivery.UNSENT, nonces=claims[-1:])
+    assert unsent is Delivery.UNSENT
+    await one.die()
+    await two.pay()
+    # The approval is harmless. A transfer of nothing has the lock's nonce.
+    await workers.all_mined(3)
+    assert await two.client.legs.act_status(act) is not ActStatus.DONE
+
+
+async def test_an_act_that_a_worker_repeats_for_another_one_counts_as_sent_if_its_node_is_down(
+    workers: Workers,
+) -> None:
+    one, two = await workers.start(), await workers.start()
+    record, act = await one.journal_lock(workers.bob.htlc(Preimage(b"\x01" * 32)), 1)
+    [intent] = await one.journal.intents(record.swap_id)
+    await one.journal.begin_delivery(record, intent, "one", nonces=one.client.legs.nonces(act, is_journaled=True))
+    await two.client._account._journaled.catch_up(0.0)
+
+    async def unreachable(_: bytes) -> bytes:
+        raise NodeUnreachable("nobody is there", outcome=Outcome.NOT_SENT)
+
+    two.client._account._sender._node.send = unreachable  # type: ignore[method-assign, assignment]  # the injected fault
+    with pytest.raises(NodeUnreachable) as down:
+        await two.client.legs.perform(act)
+    # Its repair sends the act again.
+    assert down.value.outcome is Outcome.UNKNOWN
+
+
 async def test_an_act_whose_worker_died_before_it_was_journaled_holds_nothing_up(workers: Workers) -> None:
     one, two = await workers.start(), await workers.start()
     await one.client.legs.prepare(Verb.FUND, workers.bob.htlc(Preimage(b"\x01" * 32)))
     await one.die()
     await asyncio.gather(*[two.pay() for _ in range(5)])
     await workers.all_mined(5)
+
+
+async def test_a_node_that_serves_another_chain_makes_no_nonce_final(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = await workers.start(), await workers.start()
+    await one.pay()
+    with monkeypatch.context() as patched:
+        node = one.client._account._sender._node
+        ask = node.ask
+
+        async def elsewhere(method: str, *given: Any, **more: Any) -> Any:
+            return 1 if method == "eth_chainId" else await ask(method, *given, **more)
+
+        async def high(*_: object) -> int:
+            return 1_000
+
+        patched.setattr(node, "ask", elsewhere)
+        patched.setattr(node, "transaction_count", high)
+        with pytest.raises(WrongNetwork):
+            await one.client._account._repair._resend_lost()
+    await two.pay()
+    await workers.all_mined(2)
 
 
 async def refuse(_: bytes) -> bytes:

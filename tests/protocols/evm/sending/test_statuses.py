@@ -52,6 +52,24 @@ async def test_a_receipt_above_old_heads_has_them_read_again(bob: BobNetwork) ->
     assert (status.state, status.block_number, status.depth) == (TxState.INCLUDED, height, 3)
 
 
+@pytest.mark.parametrize(("head_life_ms", "reads"), [(0, 2), (HOUR_MS, 1)])
+async def test_a_call_joins_a_read_of_the_heads_that_is_under_way_if_heads_may_be_old(
+    bob: BobNetwork, requests_seen: list[bytes], head_life_ms: int, reads: int
+) -> None:
+    client = await bob.client("taker", head_life_ms=head_life_ms)
+    tx_id, _, _ = await included(bob, client)
+    assert client._watcher.recent(0) is None
+    requests_seen.clear()
+    first = asyncio.ensure_future(client.get_transaction_status_async(tx_id))
+    for _ in range(5):
+        # The first call has begun to read the heads, in an earlier turn of the loop than the second call.
+        await asyncio.sleep(0)
+    assert client._watcher.recent(3600) is None
+    second = asyncio.ensure_future(client.get_transaction_status_async(tx_id))
+    assert await first == await second
+    assert b"".join(requests_seen).count(b'"finalized"') == reads
+
+
 @pytest.mark.parametrize("head_life_ms", [0, HOUR_MS])
 async def test_where_safe_is_final_a_safe_head_that_went_back_makes_nothing_final(
     bob: BobNetwork, head_life_ms: int

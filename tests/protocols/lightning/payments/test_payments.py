@@ -35,6 +35,7 @@ from protocols.lightning.waiting import requests_open, streams_open
 from protocols.lightning.world import HASH, PREIMAGE, World, offer_request, settings_of
 
 TRACK = f"GET /v2/router/track/{urlsafe_b64encode(HASH).decode()}"
+LIST = "GET /v1/payments"
 SEND = "POST /v2/router/send"
 PAYMENT_ID = LightningPaymentId(HASH.hex())
 IN_TRANSITION = refusal("payment is in transition", 6, 409)
@@ -99,6 +100,49 @@ async def test_looking_a_payment_up_that_has_ended_keeps_the_connection(
     states = [(await client.get_transaction_status_async(PAYMENT_ID)).state for _ in range(3)]
     assert states == [TxState.FINAL, TxState.UNKNOWN, TxState.UNKNOWN]
     assert len(lnd.connections) == 1
+
+
+async def test_a_payment_under_way_is_looked_up_again_by_its_index_on_the_same_connection(
+    lnd: ScriptedLnd, client: LightningNetwork, invoice: str
+) -> None:
+    lnd.say(TRACK, replace(messages(script.payment(invoice, HASH, payment_index="7")), silent=True))
+    lnd.say(
+        LIST,
+        answer({"payments": [script.payment(invoice, HASH, payment_index="7")]}),
+        answer({"payments": [script.payment(invoice, HASH, payment_index="7")]}),
+        answer({"payments": [script.payment(invoice, HASH, payment_index="7", **SUCCEEDED)]}),
+    )
+    states = [(await client.get_transaction_status_async(PAYMENT_ID)).state for _ in range(2)]
+    lnd.connections.clear()
+    states += [(await client.get_transaction_status_async(PAYMENT_ID)).state for _ in range(2)]
+    assert states == [TxState.PENDING, TxState.PENDING, TxState.PENDING, TxState.FINAL]
+    assert lnd.calls().count(TRACK) == len(lnd.connections) == 1
+    assert lnd.queries(LIST) == [{"include_incomplete": "true", "index_offset": "6", "max_payments": "1"}] * 3
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        pytest.param(answer({"payments": []}), id="none"),
+        pytest.param(refusal("no payment with the sequence number"), id="refused"),
+        pytest.param("another index", id="another_index"),
+        pytest.param("another hash", id="another_hash"),
+    ],
+)
+async def test_a_hash_that_was_sent_again_is_not_looked_up_by_its_old_index(
+    lnd: ScriptedLnd, client: LightningNetwork, invoice: str, listed: Reply | str
+) -> None:
+    if listed == "another index":
+        listed = answer({"payments": [script.payment(invoice, HASH, payment_index="8", **FAILED)]})
+    if listed == "another hash":
+        listed = answer({"payments": [script.payment(invoice, b"\x05" * 32, payment_index="7", **FAILED)]})
+    assert isinstance(listed, Reply)
+    under_way = replace(messages(script.payment(invoice, HASH, payment_index="7")), silent=True)
+    lnd.say(TRACK, under_way, messages(script.payment(invoice, HASH, payment_index="9", **SUCCEEDED)))
+    lnd.say(LIST, listed)
+    states = [(await client.get_transaction_status_async(PAYMENT_ID)).state for _ in range(2)]
+    assert states == [TxState.PENDING, TxState.FINAL]
+    assert lnd.calls().count(LIST) == 1
 
 
 async def test_a_stream_that_breaks_leaves_the_outcome_to_a_look(

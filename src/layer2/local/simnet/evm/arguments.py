@@ -12,6 +12,7 @@ from eth.vm.forks.prague.transactions import Authorization
 from eth_typing import Address
 
 from layer2.formats.evm_address import to_checksum
+from layer2.formats.evm_receipt import bloom_bits
 from layer2.local.simnet.evm.calls import CALL_GAS_LIMIT, AccessList, AccountOverride, CallRequest, Overrides
 
 __all__ = [
@@ -272,6 +273,14 @@ class LogFilter:
     """The emitting contracts; empty selects all."""
     topics: tuple[frozenset[int], ...]
     """The values allowed at each position; empty allows any."""
+
+    def can_match(self, bloom: int) -> bool:
+        """Whether a block or a receipt with that bloom filter can have a log that matches."""
+        words = [{topic.to_bytes(32, "big") for topic in allowed} for allowed in self.topics]
+        return all(
+            not allowed or any(bloom_bits(value) & ~bloom == 0 for value in allowed)
+            for allowed in (self.addresses, *words)
+        )
 
     def matches(self, log: LogAPI) -> bool:
         """Whether address and topics of the log match; its block is not considered."""

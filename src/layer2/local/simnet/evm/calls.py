@@ -1,14 +1,14 @@
-"""Messages executed on a state without becoming part of the chain: ``eth_call``, gas estimates and simulations."""
+"""Messages executed on a state without becoming part of the chain: ``eth_call`` and gas estimates."""
 
 from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, cast
 
-from eth.abc import ComputationAPI, SignedTransactionAPI, StateAPI, UnsignedTransactionAPI
+from eth.abc import ComputationAPI, SignedTransactionAPI, UnsignedTransactionAPI
 from eth.exceptions import (
     InsufficientFunds,
     InvalidInstruction,
@@ -18,13 +18,16 @@ from eth.exceptions import (
     VMError,
     WriteProtection,
 )
+from eth.vm.forks.prague.state import PragueTransactionExecutor
 from eth.vm.forks.prague.transactions import Authorization, PragueTransactionBuilder
+from eth.vm.message import Message
 from eth.vm.spoof import SpoofTransaction
-from eth_typing import Address, BlockNumber
+from eth_typing import Address
 from eth_utils.exceptions import ValidationError
 
 from layer2.formats.evm_address import to_checksum
 from layer2.local.simnet.evm.chain import EvmChain, MinedBlock
+from layer2.local.simnet.evm.recorded_state import RecordedState, StateKey
 
 __all__ = [
     "CALL_GAS_LIMIT",
@@ -35,14 +38,16 @@ __all__ = [
     "CallRequest",
     "EvmCalls",
     "Overrides",
-    "SimulatedCall",
+    "apply_overrides",
     "data_floor_gas",
+    "failure_of",
 ]
 
 CALL_GAS_LIMIT = 50_000_000
 _TRANSFER_GAS = 21_000
 _KEPT_STATES = 8
-_KEPT_OUTPUTS = 10_000
+_KEPT_REQUESTS = 10_000
+_KEPT_OUTPUTS = 4
 
 # op-geth's messages for these errors of py-evm; other failures keep py-evm's message.
 _GETH_MESSAGES: dict[type[VMError], str] = {
@@ -112,14 +117,12 @@ class _CallOutOfGas(CallFailed):
 
 
 @dataclass(frozen=True, slots=True)
-class SimulatedCall:
-    """The result of one call of a simulation."""
+class _Output:
+    """What a message returned after a block, and what it read."""
 
     output: bytes
-    gas_used: int
-    logs: Sequence[tuple[bytes, Sequence[int], bytes]]
-    """Address, topics and data of each log."""
-    error: CallFailed | None
+    block: MinedBlock
+    reads: Set[StateKey]
 
 
 def data_floor_gas(data: bytes) -> int:
@@ -131,14 +134,14 @@ def data_floor_gas(data: bytes) -> int:
 class EvmCalls:
     """Executes messages on the states of one chain. The chain stays as it is.
 
-    The state after a block never changes, so a message that was executed on it is not executed again, and the accounts
-    and slots that py-evm has decoded are used by later messages. Many swaps ask about the same few blocks.
+    A message is not executed again while nothing changes of what it has read. Later messages use the accounts and slots
+    of a block that py-evm has decoded. Many swaps ask about the same few blocks.
     """
 
     def __init__(self, chain: EvmChain) -> None:
         self._chain = chain
-        self._states: OrderedDict[tuple[bytes, int], StateAPI] = OrderedDict()
-        self._outputs: OrderedDict[tuple[bytes, CallRequest], bytes] = OrderedDict()
+        self._states: OrderedDict[tuple[bytes, int], RecordedState] = OrderedDict()
+        self._outputs: OrderedDict[CallRequest, list[_Output]] = OrderedDict()
 
     def call(self, request: CallRequest, block: MinedBlock, overrides: Overrides | None = None) -> bytes:
         """Execute a message on the state after the block, in the block's own context, and return its output.
@@ -146,17 +149,29 @@ class EvmCalls:
         Raises:
             CallFailed: the message reverted, ran out of gas, or its sender cannot pay the value.
         """
-        key = block.hash, request
-        if not overrides and (known := self._outputs.get(key)) is not None:
+        if not overrides and (known := self._known(request, block)) is not None:
             return known
-        output, error = self._attempt(request, self._state(request, block, overrides))
+        state = self._state(request, block, overrides)
+        state.forget_reads()
+        output, error = self._attempt(request, state)
         if error is not None:
             raise error
         if not overrides:
-            self._outputs[key] = output
-            if len(self._outputs) > _KEPT_OUTPUTS:
-                self._outputs.popitem(last=False)
+            self._keep(request, _Output(output, block, state.reads))
         return output
+
+    def _known(self, request: CallRequest, block: MinedBlock) -> bytes | None:
+        for one in self._outputs.get(request, ()):
+            if self._chain.is_unchanged(one.reads, one.block, block):
+                return one.output
+        return None
+
+    def _keep(self, request: CallRequest, output: _Output) -> None:
+        kept = self._outputs.setdefault(request, [])
+        kept.insert(0, output)
+        del kept[_KEPT_OUTPUTS:]
+        if len(self._outputs) > _KEPT_REQUESTS:
+            self._outputs.popitem(last=False)
 
     def estimate_gas(self, request: CallRequest, block: MinedBlock, overrides: Overrides | None = None) -> int:
         """The least gas limit, to about 1.5 percent, with which the message succeeds after the block.
@@ -187,53 +202,7 @@ class EvmCalls:
                 too_little = middle
         return enough
 
-    def simulate(
-        self,
-        requests: Iterable[CallRequest],
-        block: MinedBlock,
-        root: bytes,
-        *,
-        number: int,
-        timestamp: int,
-        overrides: Overrides | None = None,
-    ) -> tuple[list[SimulatedCall], bytes]:
-        """Execute messages one after another in a block that does not become part of the chain.
-
-        Args:
-            requests: in order; each sees the effects of those before it.
-            block: the real block that precedes the simulated one.
-            root: the root of the state to begin with: ``block``'s, or the one that a previous call returned.
-            number: the simulated block's height.
-            timestamp: the simulated block's, in unix seconds.
-            overrides: applied before the first message.
-
-        Returns:
-            The result of each message, and the root of the state after all of them.
-
-        Raises:
-            CallRefused: the execution of a message could not begin.
-        """
-        header = block.header.copy(
-            base_fee_per_gas=0, state_root=root, block_number=BlockNumber(number), timestamp=timestamp
-        )
-        state = self._chain.state_of(header)
-        _apply(overrides, state)
-        calls = [self._simulated(request, state) for request in requests]
-        state.persist()
-        return calls, bytes(state.state_root)
-
-    def _simulated(self, request: CallRequest, state: StateAPI) -> SimulatedCall:
-        # Each message is a transaction of its own: no slot is warm, and values before it are the original ones.
-        state.lock_changes()
-        computation = self._execute(request, state)
-        used = request.gas - computation.get_gas_remaining()
-        used = max(used - min(computation.get_gas_refund(), used // 5), data_floor_gas(request.data))
-        output = bytes(computation.output)
-        if computation.is_error:
-            return SimulatedCall(b"", used, (), _failure(computation.error, output))
-        return SimulatedCall(output, used, computation.get_log_entries(), None)
-
-    def _state(self, request: CallRequest, block: MinedBlock, overrides: Overrides | None) -> StateAPI:
+    def _state(self, request: CallRequest, block: MinedBlock, overrides: Overrides | None) -> RecordedState:
         """The state after the block. If the message pays nothing for gas, the base fee is zero."""
         base_fee = block.base_fee if request.gas_price or request.tip else 0
         key = block.hash, base_fee
@@ -241,26 +210,31 @@ class EvmCalls:
             self._states.move_to_end(key)
             return self._states[key]
         state = self._chain.state_of(block.header.copy(base_fee_per_gas=base_fee))
-        _apply(overrides, state)
+        apply_overrides(overrides, state)
         if not overrides:
             self._states[key] = state
             if len(self._states) > _KEPT_STATES:
                 self._states.popitem(last=False)
         return state
 
-    def _attempt(self, request: CallRequest, state: StateAPI) -> tuple[bytes, CallFailed | None]:
+    def _attempt(self, request: CallRequest, state: RecordedState) -> tuple[bytes, CallFailed | None]:
         snapshot = state.snapshot()
         try:
-            computation = self._execute(request, state)
+            computation = self.execute(request, state)
         except CallRefused as error:
             return b"", error
         finally:
             state.revert(snapshot)
         if not computation.is_error:
             return bytes(computation.output), None
-        return b"", _failure(computation.error, bytes(computation.output))
+        return b"", failure_of(computation.error, bytes(computation.output))
 
-    def _execute(self, request: CallRequest, state: StateAPI) -> ComputationAPI:
+    def execute(self, request: CallRequest, state: RecordedState) -> ComputationAPI:
+        """Execute a message as a transaction on a state, and leave its effects there.
+
+        Raises:
+            CallRefused: the execution could not begin.
+        """
         sender = Address(request.sender)
         _check_prices(request, state.execution_context.base_fee_per_gas or 0)
         unsigned = self._unsigned(request, state.get_nonce(sender))
@@ -277,6 +251,9 @@ class EvmCalls:
         try:
             # SpoofTransaction forwards attributes to the unsigned transaction, which the type checkers cannot see.
             spoofed = cast(SignedTransactionAPI, SpoofTransaction(unsigned, from_=sender))
+            is_free = not (request.gas_price or request.tip or request.value) and request.authorizations is None
+            if is_free and request.to:
+                return _apply_free(spoofed, state)
             return state.apply_transaction(spoofed)
         except ValidationError as error:
             raise CallRefused(str(error)) from error
@@ -305,7 +282,31 @@ class EvmCalls:
         )
 
 
-def _allowance(request: CallRequest, state: StateAPI) -> int:
+def _apply_free(transaction: SignedTransactionAPI, state: RecordedState) -> ComputationAPI:
+    """Execute a message that moves no coins, and whose gas costs nothing.
+
+    It omits what py-evm does to the balances of the sender and of the block's beneficiary, which stay as they are.
+    """
+    executor = cast(PragueTransactionExecutor, state.get_transaction_executor())
+    state.increment_nonce(transaction.sender)
+    code, delegation = executor.get_code_at_address(transaction.to)
+    message = Message(
+        gas=transaction.gas - transaction.intrinsic_gas,
+        to=transaction.to,
+        sender=transaction.sender,
+        value=0,
+        data=transaction.data,
+        code=code,
+        is_delegation=delegation is not None,
+    )
+    computation = executor.build_computation(message, transaction)
+    for account in computation.get_accounts_for_deletion():
+        state.delete_account(account)
+    state.clear_transient_storage()
+    return computation
+
+
+def _allowance(request: CallRequest, state: RecordedState) -> int:
     """The most gas that a message may have: its own limit, and what its sender can pay for."""
     # Like op-geth, ignore a limit that is too low for any transaction.
     most = request.gas if request.gas >= _TRANSFER_GAS else CALL_GAS_LIMIT
@@ -318,19 +319,21 @@ def _allowance(request: CallRequest, state: StateAPI) -> int:
 
 
 def _check_prices(request: CallRequest, base_fee: int) -> None:
-    price, sender = request.gas_price, to_checksum(request.sender)
+    price = request.gas_price
     if request.tip > price:
         raise CallRefused(
-            f"max priority fee per gas higher than max fee per gas: address {sender}, "
+            f"max priority fee per gas higher than max fee per gas: address {to_checksum(request.sender)}, "
             f"maxPriorityFeePerGas: {request.tip}, maxFeePerGas: {price}"
         )
     if price < base_fee:
         raise CallRefused(
-            f"max fee per gas less than block base fee: address {sender}, maxFeePerGas: {price}, baseFee: {base_fee}"
+            f"max fee per gas less than block base fee: address {to_checksum(request.sender)}, "
+            f"maxFeePerGas: {price}, baseFee: {base_fee}"
         )
 
 
-def _apply(overrides: Overrides | None, state: StateAPI) -> None:
+def apply_overrides(overrides: Overrides | None, state: RecordedState) -> None:
+    """Replace values of accounts on a state."""
     if not overrides:
         return
     for name, override in overrides.items():
@@ -349,7 +352,8 @@ def _apply(overrides: Overrides | None, state: StateAPI) -> None:
     state.lock_changes()
 
 
-def _failure(error: VMError, output: bytes) -> CallFailed:
+def failure_of(error: VMError, output: bytes) -> CallFailed:
+    """The failure of a message, with op-geth's message for py-evm's error."""
     if isinstance(error, Revert):
         return CallFailed("execution reverted", output)
     if isinstance(error, OutOfGas):

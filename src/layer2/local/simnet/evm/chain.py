@@ -7,12 +7,14 @@ of Rootstock also has a *seal*: the header that its hash belongs to.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
 import rlp  # type: ignore[import-untyped]  # the package carries no types
-from eth.abc import BlockHeaderAPI, ReceiptAPI, SignedTransactionAPI, StateAPI
+from eth.abc import BlockHeaderAPI, ExecutionContextAPI, ReceiptAPI, SignedTransactionAPI, StateAPI
 from eth.consensus.context import ConsensusContext
 from eth.consensus.noproof import NoProofConsensus
 from eth.db.atomic import AtomicDB
@@ -27,6 +29,7 @@ from eth_utils.exceptions import ValidationError
 from layer2.contracts.factory import DETERMINISTIC_FACTORY, FACTORY_CODE
 from layer2.formats.keccak import keccak256
 from layer2.local.network import CHAIN_IDS
+from layer2.local.simnet.evm.recorded_state import THE_BLOCK, RecordedState, StateKey
 from layer2.local.simnet.rskj.seals import RskSeal
 
 __all__ = [
@@ -43,6 +46,7 @@ BOB_CHAIN_ID = CHAIN_IDS["BOB"]
 _FEE_VAULT = Address(bytes.fromhex("4200000000000000000000000000000000000011"))
 _GENESIS_BASE_FEE = 1_000_000
 _ELASTICITY, _DENOMINATOR = 6, 250
+_KEPT_STATES = 8
 # Holocene's form: version 0, then denominator and elasticity.
 _EXTRA_DATA = bytes(1) + _DENOMINATOR.to_bytes(4, "big") + _ELASTICITY.to_bytes(4, "big")
 
@@ -81,6 +85,7 @@ class _BobVM(PragueVM):
     """Prague's rules, with BOB's parameters of the base fee."""
 
     consensus_class = NoProofConsensus
+    _state_class = RecordedState
 
     @classmethod
     def validate_gas(cls, header: BlockHeaderAPI, parent_header: BlockHeaderAPI) -> None:
@@ -230,6 +235,9 @@ class EvmChain:
         self._canonical = [genesis]
         self._blocks = {genesis.hash: genesis}
         self._positions: dict[bytes, tuple[int, int]] = {}
+        self._states: OrderedDict[bytes, RecordedState] = OrderedDict()
+        self._writes: dict[StateKey, list[int]] = {}
+        """The heights of the canonical blocks that wrote each part of the state, ascending."""
 
     @property
     def head(self) -> MinedBlock:
@@ -261,8 +269,26 @@ class EvmChain:
         return None if found is None else (self._canonical[found[0]], found[1])
 
     def state_at(self, block: MinedBlock) -> StateAPI:
-        """The state after the block. Changes to it have no effect on the chain."""
-        return self.state_of(block.header)
+        """The state after the block, to be read only: its readers share it, and what they have decoded."""
+        state = self._states.get(block.hash)
+        if state is None:
+            state = self._states[block.hash] = self.state_of(block.header)
+            if len(self._states) > _KEPT_STATES:
+                self._states.popitem(last=False)
+        return state
+
+    def is_unchanged(self, keys: Iterable[StateKey], one: MinedBlock, other: MinedBlock) -> bool:
+        """Whether these parts of the state are known to be the same after both blocks."""
+        if one is other:
+            return True
+        if not (self.is_canonical(one) and self.is_canonical(other)):
+            return False
+        first, last = sorted((one.number, other.number))
+        for key in keys:
+            heights = self._writes.get(key, ())
+            if key == THE_BLOCK or bisect_right(heights, first) != bisect_right(heights, last):
+                return False
+        return True
 
     def least_price(self) -> int:
         """The least price for each gas, in wei, of a transaction in the block that follows the head.
@@ -312,6 +338,8 @@ class EvmChain:
         self._blocks[block.hash] = block
         for index, transaction_hash in enumerate(_hashes(block)):
             self._positions[transaction_hash] = (block.number, index)
+        for key in cast(RecordedState, vm.state).writes:
+            self._writes.setdefault(key, []).append(block.number)
         return block, tuple(refused)
 
     def roll_back(self, depth: int) -> tuple[MinedBlock, ...]:
@@ -327,6 +355,8 @@ class EvmChain:
         for block in removed:
             for transaction_hash in _hashes(block):
                 del self._positions[transaction_hash]
+        for heights in self._writes.values():
+            del heights[bisect_right(heights, self.head.number) :]
         return removed
 
     def path(self, start: MinedBlock, end: MinedBlock) -> tuple[list[MinedBlock], list[MinedBlock]]:
@@ -342,10 +372,14 @@ class EvmChain:
                 end = self._blocks[end.parent_hash]
         return removed, added[::-1]
 
-    def state_of(self, header: BlockHeaderAPI) -> StateAPI:
+    def state_of(self, header: BlockHeaderAPI) -> RecordedState:
         """The state with the header's root, in the header's context; the header may belong to no block."""
+        return RecordedState(self.database, self.context_of(header), header.state_root)
+
+    def context_of(self, header: BlockHeaderAPI) -> ExecutionContextAPI:
+        """What a message can read of the block with that header."""
         ancestors = self.rules.vm.get_prev_hashes(header.parent_hash, self._headers) or ()
-        return self.rules.vm.build_state(self.database, header, self._context, ancestors)
+        return self.rules.vm.create_execution_context(header, ancestors, self._context)
 
 
 def _hashes(block: MinedBlock) -> list[bytes]:

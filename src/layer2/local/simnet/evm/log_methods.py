@@ -125,8 +125,9 @@ def _selected_logs(blocks: Iterable[MinedBlock], wanted: LogFilter) -> list[dict
     return [
         answer
         for block in blocks
+        if wanted.can_match(block.header.bloom)
         for index, receipt in enumerate(block.receipts)
-        if any(wanted.matches(log) for log in receipt.logs)
+        if wanted.can_match(receipt.bloom)
         for log, answer in log_answers(block, index)
         if wanted.matches(log)
     ]

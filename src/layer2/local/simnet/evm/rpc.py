@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from email.utils import formatdate
-
 from aiohttp import web
 
 from layer2.local.loopback import listen
@@ -58,7 +56,7 @@ class EvmRpcServer:
         if (failure := await self._faults.before(request, methods)) is not None:
             return failure
         body, status = self._methods.respond(text)
-        headers = {"Date": formatdate(self._clock.now(), usegmt=True)}
+        headers = {"Date": self._clock.http_date()}
         response = web.Response(body=body, status=status, content_type="application/json", headers=headers)
         return self._faults.after(request, methods) or response
 

@@ -24,10 +24,11 @@ from layer2.local.simnet.evm.arguments import (
     storage_key,
 )
 from layer2.local.simnet.evm.blocks import NamedBlocks
-from layer2.local.simnet.evm.calls import CallFailed, CallRefused, CallRequest, EvmCalls, Overrides, SimulatedCall
+from layer2.local.simnet.evm.calls import CallFailed, CallRefused, CallRequest, Overrides
 from layer2.local.simnet.evm.chain import MinedBlock
 from layer2.local.simnet.evm.node import EvmNode
 from layer2.local.simnet.evm.proofs import proof_answer
+from layer2.local.simnet.evm.simulations import SimulatedCall, Simulation
 
 __all__ = ["StateMethods"]
 
@@ -97,7 +98,7 @@ class StateMethods:
 
     def _simulate(self, options: object, name: object = None) -> list[dict[str, object]]:
         block = self._blocks.with_state("latest" if name is None else name, 1)
-        return _simulation_answer(self._node.calls, self._node.chain.chain_id, block, options)
+        return _simulation_answer(self._node, block, options)
 
     def _message(
         self, message: object, name: object, state: object, block: object
@@ -112,13 +113,14 @@ class StateMethods:
         return self._node.chain.state_at(self._blocks.with_state(name, index))
 
 
-def _simulation_answer(evm: EvmCalls, chain_id: int, block: MinedBlock, argument: object) -> list[dict[str, object]]:
+def _simulation_answer(node: EvmNode, block: MinedBlock, argument: object) -> list[dict[str, object]]:
     """Execute the blocks in the argument of ``eth_simulateV1`` and return each block with the results of its calls.
 
     Raises:
         RpcError: the argument is wrong, or a call could not begin.
     """
-    number, time, root = block.number, block.timestamp, bytes(block.header.state_root)
+    simulation, chain_id = Simulation(node.chain, node.calls, block), node.chain.chain_id
+    number, time = block.number, block.timestamp
     answers: list[dict[str, object]] = []
     for fields in _wanted_blocks(argument):
         number += 1
@@ -130,7 +132,7 @@ def _simulation_answer(evm: EvmCalls, chain_id: int, block: MinedBlock, argument
         requests = [call_request(call, chain_id) for call in expect_list(fields.get("calls"), 0)]
         overrides = state_overrides(fields.get("stateOverrides"), 0)
         try:
-            calls, root = evm.simulate(requests, block, root, number=number, timestamp=time, overrides=overrides)
+            calls = simulation.execute(requests, number=number, timestamp=time, overrides=overrides)
         except CallRefused as error:
             raise RpcError(-32000, f"err: {error}") from error
         answers.append(

@@ -25,17 +25,14 @@ class LightningIdentity:
         self._seed = seed
         self.side = side
         self.key = PrivateKey(self.secret("key"))
+        self.public_key = self.key.public_key.format()
+        """33 bytes."""
         self.peer_key = PrivateKey(self._derived(f"{side.peer.value} key")).public_key.format()
         names = ["channel", *(f"channel {number}" for number in range(1, channels))]
         self.channel_points = tuple(f"{self._derived(name).hex()}:0" for name in names)
         """The funding output of each channel."""
         self.channel_ids = tuple(channel_height << 40 | (number + 1) << 16 for number in range(channels))
         """The short channel id of each channel."""
-
-    @property
-    def public_key(self) -> bytes:
-        """33 bytes."""
-        return self.key.public_key.format()
 
     def sign(self, digest: bytes) -> bytes:
         """Sign 32 bytes with the node key; return r, s and the recovery id."""

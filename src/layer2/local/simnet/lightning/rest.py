@@ -12,7 +12,6 @@ import hmac
 import json
 import ssl
 from collections.abc import Awaitable, Callable
-from email.utils import formatdate
 from typing import TypeAlias
 
 from aiohttp import web
@@ -102,7 +101,7 @@ class LightningRestServer:
             transport.abort()
 
     async def _date(self, _: web.Request, response: web.StreamResponse) -> None:
-        response.headers["Date"] = formatdate(self._clock.now(), usegmt=True)
+        response.headers["Date"] = self._clock.http_date()
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: _Handler) -> web.StreamResponse:

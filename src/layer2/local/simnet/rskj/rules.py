@@ -17,6 +17,7 @@ from eth.vm.forks.prague import PragueVM
 from eth_typing import Address
 
 from layer2.local.simnet.evm.chain import MinedBlock
+from layer2.local.simnet.evm.recorded_state import RecordedState
 from layer2.local.simnet.rskj.seals import REMASC, RskSeal, genesis_seal, seal
 
 __all__ = ["BLOCK_GAS_LIMIT", "FIRST_MINIMUM_GAS_PRICE", "RskRules", "seal_of"]
@@ -30,6 +31,7 @@ class _RootstockVM(PragueVM):
     """Prague's rules without a base fee."""
 
     consensus_class = NoProofConsensus
+    _state_class = RecordedState
 
     @classmethod
     def validate_gas(cls, header: BlockHeaderAPI, parent_header: BlockHeaderAPI) -> None:

@@ -120,6 +120,16 @@ class ChainFollower:
         return [*confirmed, *(Located(each, None) for each in touching if each.hash not in seen)]
 
     @property
+    def state(self) -> ChainState | None:
+        """The state of the chain as of the last reading; None before the first one."""
+        return self._state if self._blocks else None
+
+    @property
+    def shown(self) -> object:
+        """A value that differs if anything that ``state`` or ``located`` returns may differ."""
+        return self._blocks[-1].ref.hash if self._blocks else None, frozenset([each.hash for each in self._unconfirmed])
+
+    @property
     def _state(self) -> ChainState:
         newest = self._blocks[-1]
         median = median_time([each.header for each in self._blocks[-MEDIAN_OF:]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import defaultdict
 from typing import Final
 
@@ -20,8 +21,9 @@ from layer2.legs.leg import Htlc
 from layer2.legs.views import ActStatus, ClockReading, LegState, LegView, OfferRequest, Side, Verb
 from layer2.model.transactions import Finality, Preimage
 from layer2.ports.journal import Json, swap_holder
-from layer2.ports.legs import HtlcLayer
+from layer2.ports.legs import HtlcLayer, LegListener
 from layer2.protocols.bitcoin.chain.evidence import spend_evidence
+from layer2.protocols.bitcoin.chain.follower import ChainState
 from layer2.protocols.bitcoin.chain.outputs import Output, outputs_of
 from layer2.protocols.bitcoin.fees import INCREMENT, next_rate, target_blocks
 from layer2.protocols.bitcoin.htlc.acts import Broadcast, Coin, ReleaseSignatures, read_act
@@ -35,7 +37,16 @@ from layer2.protocols.bitcoin.htlc.spending import (
     release,
     release_signature,
 )
-from layer2.protocols.bitcoin.htlc.views import Seen, credited, open_funding, open_outputs, price_of, seen_leg, together
+from layer2.protocols.bitcoin.htlc.views import (
+    Seen,
+    credited,
+    lasting,
+    open_funding,
+    open_outputs,
+    price_of,
+    seen_leg,
+    together,
+)
 from layer2.protocols.bitcoin.parts import BitcoinParts
 from layer2.protocols.bitcoin.source.http import BITCOIN
 
@@ -193,9 +204,12 @@ class BitcoinLegs(HtlcLayer):
         """See ``HtlcLayer``."""
         leg = self._leg(htlc)
         seen = await self._seen(htlc)
-        returnable = side is Side.PAYER and self._is_returnable(htlc, leg, seen)
         is_missing = side is Side.PAYER and credited(leg, seen.outputs) is None
-        is_voided = is_missing and await self._is_voided(leg)
+        return self._view(htlc, side, seen, is_voided=is_missing and await self._is_voided(leg))
+
+    def _view(self, htlc: Htlc, side: Side, seen: Seen, *, is_voided: bool) -> LegView:
+        leg = self._leg(htlc)
+        returnable = side is Side.PAYER and self._is_returnable(htlc, leg, seen)
         by_others = side is Side.PAYER and htlc.funded_by_others
         return seen_leg(leg, seen, side, by_others=by_others, is_voided=is_voided, is_returnable=returnable)
 
@@ -218,6 +232,38 @@ class BitcoinLegs(HtlcLayer):
                 return
             if self._is_returnable(htlc, leg, now) != view.returnable:
                 return
+
+    @property
+    def can_follow(self) -> bool:
+        """See ``HtlcLayer``."""
+        return True
+
+    def follow(self, htlc: Htlc, side: Side, view: LegView, listener: LegListener) -> float | None:
+        """See ``HtlcLayer``: outputs and spends are reported, also of the mempool, and the lock time, and a release.
+
+        Each block is reported where depth matters: to a funding, to an end, and to a payer whose funding is not there.
+        """
+        self._watch(self._leg(htlc))
+        counts_blocks = view.state is not LegState.FUNDED and (view.state is not LegState.NONE or side is Side.PAYER)
+        seen = self._last_seen(htlc)
+        if seen is None or lasting(self._view(htlc, side, seen, is_voided=view.over)) != lasting(view):
+            return None
+        if seen.clock != view.clock:
+            return None
+
+        def look() -> object:
+            seen = self._last_seen(htlc)
+            if seen is None:
+                return None
+            clock = seen.clock if counts_blocks else self._leg(htlc).is_past(seen.clock)
+            return lasting(self._view(htlc, side, seen, is_voided=view.over)), seen.outputs, clock
+
+        self._parts.news.follow(htlc.payment_hash, listener, look)
+        return math.inf
+
+    def unfollow(self, payment_hash: bytes, listener: LegListener) -> None:
+        """See ``HtlcLayer``."""
+        self._parts.news.unfollow(payment_hash, listener)
 
     async def read_clock(self) -> ClockReading:
         """See ``HtlcLayer``: the median time past, and the height."""
@@ -246,6 +292,7 @@ class BitcoinLegs(HtlcLayer):
         if isinstance(act, ReleaseSignatures):
             valid = {held: signature for held, signature in act.signed if is_release(leg.htlc, held, signature)}
             self._released.setdefault(leg.payment_hash, {}).update(valid)
+            self._parts.news.compare(leg.payment_hash)
 
     async def _fund(self, htlc: Htlc) -> Broadcast:
         leg, seen = self._leg(htlc), await self._seen(htlc)
@@ -358,9 +405,16 @@ class BitcoinLegs(HtlcLayer):
         return known
 
     async def _seen(self, htlc: Htlc) -> Seen:
+        self._watch(self._leg(htlc))
+        return self._seen_at(htlc, await self._parts.follower.read())
+
+    def _last_seen(self, htlc: Htlc) -> Seen | None:
+        """What the last reading shows of the leg; None without one."""
+        state = self._parts.follower.state
+        return None if state is None else self._seen_at(htlc, state)
+
+    def _seen_at(self, htlc: Htlc, state: ChainState) -> Seen:
         leg = self._leg(htlc)
-        self._watch(leg)
-        state = await self._parts.follower.read()
         outputs = outputs_of(leg.htlc.program, self._parts.follower.located(leg.htlc.program))
         clock = ClockReading(state.median_time, state.tip.height)
         return Seen(outputs, clock, self._parts.settings.final_depth, int(self._parts.clock.now()))

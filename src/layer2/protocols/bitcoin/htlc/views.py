@@ -16,11 +16,22 @@ from layer2.protocols.bitcoin.fees import INCREMENT
 from layer2.protocols.bitcoin.htlc.spending import SpendPrice
 from layer2.protocols.bitcoin.source.http import BITCOIN
 
-__all__ = ["Seen", "conflicting", "credited", "open_funding", "open_outputs", "price_of", "seen_leg", "together"]
+__all__ = [
+    "Seen",
+    "conflicting",
+    "credited",
+    "lasting",
+    "open_funding",
+    "open_outputs",
+    "price_of",
+    "seen_leg",
+    "together",
+]
 
 _BLOCK_SECONDS: Final = 600
 _MATURITY: Final = 100
 """Confirmations from which a block's own reward can be spent: a claim of it before that is not valid."""
+_NO_CLOCK: Final = ClockReading(0, 0)
 _MOST_OTHERS: Final = 99
 _INPUT_SIZE: Final = 101
 """Virtual bytes that one more output adds to a refund, at most."""
@@ -149,6 +160,11 @@ def seen_leg(
         returnable=is_returnable,
         has_more=has_more,
     )
+
+
+def lasting(view: LegView) -> LegView:
+    """The view without what changes with every block or every second."""
+    return replace(view, clock=_NO_CLOCK, final_at=None)
 
 
 def _wrong_returned(leg: BitcoinLeg, seen: Seen) -> LegView | None:

@@ -70,6 +70,8 @@ class HeadWatcher:
         self._asking = SharedCall(self._ask)
         self._seen: Heads | None = None
         self._seen_at = 0.0
+        self._begun: asyncio.Task[Heads] | None = None
+        self._begun_at = 0.0
         self._waiters: set[asyncio.Future[Heads]] = set()
         self._poller: asyncio.Task[None] | None = None
         self._noticed = asyncio.Event()
@@ -77,15 +79,25 @@ class HeadWatcher:
         self._closed = asyncio.Event()
         self._blocks: BoundedDict[int, SharedCall[NodeBlock | None]] = BoundedDict(_REMEMBERED_CALLS)
 
-    async def read(self) -> Heads:
+    async def read(self, begun: asyncio.Task[Heads] | None = None) -> Heads:
         """Read the heads now.
+
+        Args:
+            begun: what ``begin`` returned: wait for this read instead.
 
         Raises:
             WrongNetwork: the node serves another chain.
             BadAnswer: the heads contradict each other, or the newest block is below an already finalized one. That
                 happens if several nodes share one address and one of them lags.
         """
-        return await self._asking.get()
+        return await self._asking.get(begun)
+
+    def begin(self, life: float) -> asyncio.Task[Heads]:
+        """Begin to read the heads, or join a read that was begun here within the last ``life`` seconds."""
+        now = asyncio.get_running_loop().time()
+        if self._begun is None or self._begun.done() or now - self._begun_at > life:
+            self._begun, self._begun_at = self._asking.begin(), now
+        return self._begun
 
     def recent(self, life: float) -> Heads | None:
         """The heads, if they were read within the last ``life`` seconds; else None."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
 
 from layer2.errors import FormatError
 from layer2.formats.evm_hex import format_data, parse_data
@@ -11,6 +13,9 @@ from layer2.legs.views import Verb
 from layer2.ports.journal import Json
 
 __all__ = ["EvmAct"]
+
+# An act is read about ten times, and the recovery of its sender is the most expensive part.
+_decoded: Final = lru_cache(maxsize=4_096)(decode_signed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,6 @@ class EvmAct:
             raise FormatError("the act's verb is unknown") from error
         return cls(
             verb,
-            tuple([decode_signed(parse_data(raw, "transaction")) for raw in transactions]),
+            tuple([_decoded(parse_data(raw, "transaction")) for raw in transactions]),
             tuple([parse_data(tx_hash, "replaced", size=32) for tx_hash in replaced]),
         )

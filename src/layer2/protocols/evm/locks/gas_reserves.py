@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from layer2.contracts.htlc import CLAIM_GAS, LOCK_GAS_ERC20, LOCK_GAS_NATIVE, NATIVE_COIN, REFUND_GAS, HtlcLock
@@ -13,6 +13,7 @@ from layer2.errors import InsufficientFunds
 from layer2.formats.evm_transaction import SignedTransaction
 from layer2.legs.views import Side
 from layer2.model.transactions import Finality
+from layer2.protocols.compact_map import CompactMap
 from layer2.protocols.evm.fees.quotes import FeeQuote, Fees
 from layer2.protocols.evm.rpc.node import EvmNode
 from layer2.protocols.evm.sending.signing import Message
@@ -33,9 +34,7 @@ class _Needs:
 
     gas_limits: tuple[int, ...]
     coins: int
-    """Wei that the lock takes; 0 if it is of a token."""
-    is_on_chain: bool = False
-    """Whether it has taken them."""
+    """Wei that the lock will take; 0 if it is of a token, or has taken them."""
 
     def gas(self, price: FeeQuote) -> int:
         """The wei for gas."""
@@ -43,10 +42,11 @@ class _Needs:
 
     def wei(self, price: FeeQuote) -> int:
         """The wei for gas and lock."""
-        return self.gas(price) + (0 if self.is_on_chain else self.coins)
+        return self.gas(price) + self.coins
 
 
 _PAYER_OF_COIN: Final = (LOCK_GAS_NATIVE, REFUND_GAS)
+_PAYER_WHOSE_LOCK_IS_THERE: Final = _Needs(_PAYER_OF_COIN, 0)
 _PAYER_OF_TOKEN: Final = _Needs((APPROVE_GAS, LOCK_GAS_ERC20, REFUND_GAS), 0)
 _PAYEE: Final = _Needs((CLAIM_GAS, REFUND_GAS), 0)
 """Shared by all locks, however many are open."""
@@ -62,8 +62,7 @@ class _Sum:
     def add(self, needs: _Needs, sign: int = 1) -> None:
         """Add the needs of a lock, or subtract them."""
         self._gas[needs.gas_limits] += sign
-        if not needs.is_on_chain:
-            self._coins += sign * needs.coins
+        self._coins += sign * needs.coins
 
     def gas(self, price: FeeQuote) -> int:
         """The wei for gas."""
@@ -98,34 +97,36 @@ class GasReserves:
         self._address = address
         self._fees = fees
         self._payments = payments
-        self._reserved: dict[bytes, _Needs] = {}
+        self._reserved: CompactMap[_Needs] = CompactMap()
+        """By ``lock_id``."""
         self._sum = _Sum()
         """Of all that is reserved."""
         self._checked: dict[bytes, tuple[_Needs, float]] = {}
 
     def reserve(self, lock: HtlcLock, side: Side) -> None:
         """Reserve for an open swap until ``free``. This never fails, even if the price of gas rises."""
+        lock_id = lock.lock_id
         # A lock that is known to be on the chain stays so.
-        if lock.lock_id not in self._reserved:
-            self._put(lock.lock_id, _needs(lock, side))
-        self._checked.pop(lock.lock_id, None)
+        if self._reserved.get(lock_id) is None:
+            self._put(lock_id, _needs(lock, side))
+        self._checked.pop(lock_id, None)
 
-    def observed(self, lock_id: bytes, *, is_on_chain: bool) -> None:
+    def observed(self, lock: HtlcLock, side: Side, *, is_on_chain: bool) -> None:
         """Note whether the amount of a lock has left the balance. It does nothing if none is reserved.
 
         A reorganisation can return it to the balance, and the lock to the pool.
         """
-        needs = self._reserved.get(lock_id)
-        if needs is not None and needs.coins and needs.is_on_chain != is_on_chain:
-            self._put(lock_id, replace(needs, is_on_chain=is_on_chain))
+        if side is Side.PAYER and lock.token == NATIVE_COIN and self._reserved.get(lock.lock_id) is not None:
+            self._put(lock.lock_id, _PAYER_WHOSE_LOCK_IS_THERE if is_on_chain else _needs(lock, side))
 
-    def free(self, lock_id: bytes) -> None:
+    def free(self, lock: HtlcLock) -> None:
         """Release what is reserved for a lock. It does nothing if none is reserved."""
+        lock_id = lock.lock_id
         self._put(lock_id, None)
         self._checked.pop(lock_id, None)
 
     def _put(self, lock_id: bytes, needs: _Needs | None) -> None:
-        before = self._reserved.pop(lock_id, None)
+        before = self._reserved.get(lock_id) if needs is not None else self._reserved.pop(lock_id)
         if before is not None:
             self._sum.add(before, -1)
         if needs is not None:
@@ -145,9 +146,10 @@ class GasReserves:
         price, balance = await asyncio.gather(self._fees.urgent_quote(), self._unspent())
         now = asyncio.get_running_loop().time()
         self._checked = {other: (each, until) for other, (each, until) in self._checked.items() if until > now}
-        needs = self._reserved.get(lock_id, _needs(lock, side))
+        own = self._reserved.get(lock_id)
+        needs = _needs(lock, side) if own is None else own
         needed, others = needs.wei(price), 0
-        if lock_id not in self._reserved:
+        if own is None:
             checked = [each for other, (each, _) in self._checked.items() if other != lock_id]
             others = self._sum.wei(price) + sum(each.wei(price) for each in checked)
         if balance < needed + others:
@@ -156,7 +158,7 @@ class GasReserves:
             what = f"for the lock of {coins} wei and its gas" if coins else "for gas"
             problem = f"the swap needs up to {needed} wei {what}{others_text}; the account has {balance}"
             raise self._fees.lack_of_gas(problem)
-        if lock_id not in self._reserved:
+        if own is None:
             self._checked[lock_id] = (needs, now + _CHECKED_SECONDS)
 
     async def check_balance(self, messages: Sequence[Message], price: FeeQuote) -> None:

@@ -16,6 +16,7 @@ from layer2.errors import NodeError, NodeUnreachable
 from layer2.model.transactions import Finality
 from layer2.ports.legs import LegListener
 from layer2.protocols.bounded_dict import BoundedDict
+from layer2.protocols.compact_map import CompactMap
 from layer2.protocols.evm.chain.follower import ChainFollower, ChainStep
 from layer2.protocols.evm.chain.heads import Heads, HeadWatcher
 from layer2.protocols.evm.chain.logs import LogFilter
@@ -72,7 +73,7 @@ class LockNews:
         self._unsettled: dict[Finality, list[tuple[int, bytes]]] = {Finality.SAFE: [], Finality.FINALIZED: []}
         """Heaps of blocks that do not have this finality yet, with the payment hashes of their events."""
         self._waiters: defaultdict[bytes, set[_Waiter]] = defaultdict(set)
-        self._listeners: dict[bytes, LegListener | tuple[LegListener, ...]] = {}
+        self._listeners: CompactMap[LegListener | tuple[LegListener, ...]] = CompactMap()
         """A tuple only for several, because a hash rarely has more than one."""
         self._timers: dict[Finality, list[tuple[int, int, _Waiter]]] = {Finality.LATEST: [], Finality.FINALIZED: []}
         """Heaps of times that a head has to reach."""
@@ -130,7 +131,7 @@ class LockNews:
         """End ``follow``. Has no effect for a listener that does not follow the hash."""
         known = self._listeners.get(payment_hash)
         if known is listener:
-            del self._listeners[payment_hash]
+            self._listeners.pop(payment_hash)
         elif isinstance(known, tuple):
             kept = tuple([each for each in known if each is not listener])
             self._listeners[payment_hash] = kept[0] if len(kept) == 1 else kept
@@ -162,8 +163,8 @@ class LockNews:
         self._heads, self._steps[key] = heads, next(self._numbers)
 
     def _listeners_of(self, payment_hash: bytes) -> tuple[LegListener, ...]:
-        known = self._listeners.get(payment_hash, ())
-        return known if isinstance(known, tuple) else (known,)
+        known = self._listeners.get(payment_hash)
+        return () if known is None else _several(known)
 
     def _may_have_missed(self, payment_hash: bytes, key: _HeadsKey, heads: Heads) -> bool:
         step = self._steps.get(key)
@@ -245,8 +246,8 @@ class LockNews:
             _end(waiter)
 
     def _report_missed(self) -> None:
-        for payment_hash in list(self._listeners):
-            for listener in self._listeners_of(payment_hash):
+        for known in tuple(self._listeners.values()):
+            for listener in _several(known):
                 listener.missed()
 
     def _removed(self, step: ChainStep) -> set[bytes]:
@@ -293,6 +294,10 @@ def _prune(timers: list[tuple[int, int, _Waiter]], waiting: int) -> None:
     if len(timers) > _FEWEST_TIMERS + 2 * waiting:
         timers[:] = [each for each in timers if not each[2].done()]
         heapq.heapify(timers)
+
+
+def _several(known: LegListener | tuple[LegListener, ...]) -> tuple[LegListener, ...]:
+    return known if isinstance(known, tuple) else (known,)
 
 
 def _key(heads: Heads) -> _HeadsKey:

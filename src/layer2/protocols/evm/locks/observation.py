@@ -209,6 +209,11 @@ class Locks:
         """As ``HtlcLayer.unfollow``."""
         self._news.unfollow(payment_hash, listener)
 
+    def was_there(self, lock_id: bytes) -> bool:
+        """Whether the last observation of a lock, if it is not forgotten, showed that it was made."""
+        known = self._observed.get(lock_id)
+        return known is not None and known.view.state is not LegState.NONE
+
     def forget(self, lock_id: bytes) -> None:
         """Forget the last observation of a lock."""
         self._observed.pop(lock_id, None)

@@ -4,6 +4,8 @@ A read that failed as part of a batch is asked in smaller batches. A read that t
 the node unreachable, is asked again later. A send is repeated only if it certainly did not arrive.
 
 A call whose caller has left is not asked again, and no exception holds an answer in memory while other calls are asked.
+Answers are decoded one after the other, and the callers of one use it before the next is decoded. Otherwise the objects
+of a thousand receipts exist at the same time, and Python's garbage collector examines them again and again.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from typing import assert_never
 from layer2.errors import BadAnswer, FormatError, NodeRefused, NodeUnreachable, Outcome
 from layer2.protocols.evm.rpc.answers import Answer, BatchRefused, Refused, Result, read_answers, read_refusal
 from layer2.protocols.evm.rpc.batches import BatchPlanner, Call
-from layer2.protocols.evm.rpc.http_exchange import Failure, HttpExchange
+from layer2.protocols.evm.rpc.http_exchange import Exchanged, Failure, HttpExchange
 
 __all__ = ["BatchRequests"]
 
@@ -51,6 +53,7 @@ class BatchRequests:
         self._planner = planner
         self._protocol = protocol
         self._retry_seconds = retry_seconds
+        self._delivering = asyncio.Lock()
 
     async def settle(self, calls: Sequence[Call]) -> None:
         """Ask for the calls until each has its result or its error."""
@@ -101,15 +104,13 @@ class BatchRequests:
         is_send = calls[0].is_send
         if len(calls) > self._planner.most_calls and not is_send:
             return _divided(calls, self._planner.most_calls, part.teaches)
-        outcome = await self._exchange(calls)
-        if isinstance(outcome, Failure) and outcome.connection_broke and not is_send:
+        exchanged = await self._exchange(calls)
+        if isinstance(exchanged, Failure) and exchanged.connection_broke and not is_send:
             # The node has probably closed a kept connection. The next request opens a new one.
-            outcome = await self._exchange(calls)
+            exchanged = await self._exchange(calls)
+        outcome = exchanged if isinstance(exchanged, Failure) else await self._answer(part, calls, exchanged, later)
         if not isinstance(outcome, Failure):
-            if part.teaches and any(type(answer) is Result for answer in outcome):
-                # Only a success shows the size that the node accepts: a refusal may be about one of the calls.
-                self._planner.lower_to(len(calls))
-            return [_Part([call]) for call in self._deliver(calls, outcome, later)]
+            return outcome
         half = (len(calls) + 1) // 2
         if (outcome.too_long or outcome.refused_as_batch) and len(calls) > 1 and not is_send:
             return _divided(calls, half, outcome.refused_as_batch)
@@ -122,12 +123,31 @@ class BatchRequests:
             self.fail(calls, outcome)
         return []
 
-    async def _exchange(self, calls: Sequence[Call]) -> Sequence[Answer] | Failure:
-        """Ask once; return the answers in the order of the calls."""
+    async def _exchange(self, calls: Sequence[Call]) -> Exchanged | Failure:
+        """Ask once."""
         body = calls[0].body if len(calls) == 1 else b"[" + b",".join([call.body for call in calls]) + b"]"
-        exchanged = await self._http.post(body, len(calls))
-        if isinstance(exchanged, Failure):
-            return exchanged
+        return await self._http.post(body, len(calls))
+
+    async def _answer(
+        self, part: _Part, calls: Sequence[Call], exchanged: Exchanged, later: dict[Call, Failure | Refused]
+    ) -> list[_Part] | Failure:
+        """Decode an answer and give it to the callers. Arguments and result as ``_ask``."""
+        async with self._delivering:
+            answers = self._read(calls, exchanged)
+            if isinstance(answers, Failure):
+                return answers
+            if part.teaches and any(type(answer) is Result for answer in answers):
+                # Only a success shows the size that the node accepts: a refusal may be about one of the calls.
+                self._planner.lower_to(len(calls))
+            alone = self._deliver(calls, answers, later)
+            del answers
+            if len(calls) > 1:
+                # The callers run now, in the next turn of the loop.
+                await asyncio.sleep(0)
+        return [_Part([call]) for call in alone]
+
+    def _read(self, calls: Sequence[Call], exchanged: Exchanged) -> Sequence[Answer] | Failure:
+        """Decode the answers, in the order of the calls."""
         if exchanged.is_bad_request:
             refusal = read_refusal(exchanged.body, calls[0].identifier)
             return Failure(BadAnswer, "HTTP 400") if refusal is None else [refusal]

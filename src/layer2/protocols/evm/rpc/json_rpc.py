@@ -66,7 +66,12 @@ class JsonRpc:
 
     async def call(self, method: str, *params: object) -> object:
         """Ask the node, as ``call_dated``, and return the result without the date."""
-        return (await self._answered(method, params)).future.result()
+        call = self._queue(method, params)
+        try:
+            return await call.future
+        except asyncio.CancelledError:
+            self._leave(call)
+            raise
 
     async def call_dated(self, method: str, *params: object) -> tuple[object, float | None]:
         """Ask the node.
@@ -85,8 +90,12 @@ class JsonRpc:
         Cancelling the call is safe at any moment. A request for reads ends when all its callers have left; a send that
         is under way continues.
         """
-        call = await self._answered(method, params)
-        return call.future.result(), call.date
+        call = self._queue(method, params)
+        try:
+            return await call.future, call.date
+        except asyncio.CancelledError:
+            self._leave(call)
+            raise
 
     async def aclose(self) -> None:
         """End all requests and close the connections. Sent transactions are not recalled."""
@@ -104,8 +113,8 @@ class JsonRpc:
         self._requests.fail(waiting, Failure(NodeUnreachable, "the client was closed", may_have_arrived=False))
         await self._http.aclose()
 
-    async def _answered(self, method: str, params: Sequence[object]) -> Call:
-        """Queue a call, whose batch leaves in the next tick, and wait for its answer."""
+    def _queue(self, method: str, params: Sequence[object]) -> Call:
+        """Queue a call, whose batch leaves in the next tick. Its future gets the answer."""
         if self._is_closed:
             raise AsyncRuntimeError("this client was closed; create a new one", protocol=self._protocol)
         loop = asyncio.get_running_loop()
@@ -123,13 +132,12 @@ class JsonRpc:
         queue.append(call)
         if len(queue) in (1, FEWEST_RECEIPTS):
             loop.call_soon(self._start_sends if call.is_send else self._start_reads)
-        try:
-            await call.future
-        except asyncio.CancelledError:
-            if call.request is not None and all(one.future.done() for one in self._under_way.get(call.request, ())):
-                call.request.cancel()
-            raise
         return call
+
+    def _leave(self, call: Call) -> None:
+        """End the request of a call whose caller was cancelled, if no other caller waits for it."""
+        if call.request is not None and all(one.future.done() for one in self._under_way.get(call.request, ())):
+            call.request.cancel()
 
     def _start_reads(self, *, hurried: bool = False) -> None:
         """Start as many batches as the connections allow. The end of each batch calls this again."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from layer2.errors import TransactionError
+from layer2.errors import NodeError, Outcome, TransactionError
 from layer2.formats.evm_transaction import SignedTransaction
 from layer2.ports.journal import NonceRecords
 from layer2.ports.nonces import NonceClaim
@@ -56,6 +56,11 @@ class EvmAccount:
         self._journaled = JournaledNonces(records, protocol, signer.address, self._ledger)
         self._sender = AccountSender(node, signer.address, self._ledger, self._journaled)
         self._repair = NonceRepair(node, self._signer, fees, self._ledger, self._journaled, self._sender)
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether no other worker can send this object's transactions, because no journal has them."""
+        return self._journaled.is_alone
 
     async def prepare(self) -> None:
         """Read the first free nonce, and start a repair if one is due. Fast after the first call."""
@@ -193,9 +198,15 @@ class EvmAccount:
         if signed.sender != self.address:
             await self._sender.submit(signed)
             return
-        await self.prepare()
         try:
+            await self.prepare()
             await self._sender.send(signed, is_replacement=is_replacement)
+        except NodeError as error:
+            is_kept = self._ledger.unmined.holder(signed.transaction.nonce) == signed
+            if error.outcome is Outcome.NOT_SENT and is_kept and not is_replacement:
+                # This attempt did not leave. An earlier one may have, and the repair sends it again.
+                error.outcome = Outcome.UNKNOWN
+            raise
         finally:
             self._repair.fill_gaps()
 

@@ -99,7 +99,12 @@ class AccountSender:
     async def _give_up(self, signed: SignedTransaction, error: Layer2Error, *, is_first: bool) -> None:
         """Free the nonce of a transaction that the node does not have, unless another worker sends it."""
         ledger = self._ledger
-        if not await self._journaled.release(signed):
+        try:
+            is_released = await self._journaled.release(signed)
+        except asyncio.CancelledError:
+            ledger.release(signed.transaction.nonce)
+            raise
+        if not is_released:
             ledger.unmined.doubt(signed)
             error.outcome = Outcome.UNKNOWN
             _explain_unknown(error)

@@ -51,6 +51,11 @@ class JournaledNonces:
         self._read_at = -math.inf
         self._reading = SharedCall(self._read)
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether no other worker can send this client's transactions."""
+        return self._records is None
+
     # This client's transactions
 
     def claim(self, signed: SignedTransaction, *, is_out: bool, takes_over: bool = False) -> NonceClaim | None:
@@ -61,8 +66,12 @@ class JournaledNonces:
             is_out: it is sent as soon as it is journaled.
             takes_over: it may be journaled already, by any worker.
         """
+        if self._records is None:
+            return None
         self._released.discard(tx_id_of(signed))
-        return None if self._records is None else NonceClaim(self._use(signed, is_out=is_out), takes_over=takes_over)
+        if takes_over:
+            self._ledger.unsent.revive(signed.hash)
+        return NonceClaim(self._use(signed, is_out=is_out), takes_over=takes_over)
 
     async def take(
         self, signed: SignedTransaction, *, takes_over: bool = False, instead_of: NonceUse | None = None
@@ -81,7 +90,12 @@ class JournaledNonces:
             except NonceTaken:
                 self.doubt()
                 raise
+            self._ledger.unsent.revive(signed.hash)
             self._forget(use.nonce)
+
+    def use_of(self, signed: SignedTransaction) -> NonceUse:
+        """What the journal has for a transaction that this client has sent."""
+        return self._use(signed, is_out=True)
 
     async def release(self, signed: SignedTransaction) -> bool:
         """Release the nonce of a transaction that the node certainly does not have.
@@ -92,12 +106,14 @@ class JournaledNonces:
         if self._records is None:
             return True
         self.doubt()
+        # Before the write: if this is cancelled, the next reading releases the nonce.
+        self._released.add(tx_id_of(signed))
         try:
             is_released = await self._records.release_nonce(self._use(signed, is_out=True))
         except JournalError:
-            return False
-        if is_released:
-            self._released.add(tx_id_of(signed))
+            is_released = False
+        if not is_released:
+            self._released.discard(tx_id_of(signed))
         return is_released
 
     # Other workers' transactions
@@ -137,6 +153,11 @@ class JournaledNonces:
         except JournalError:
             return False
         return self.is_other(signed)
+
+    def sent_by_other(self, nonce: int) -> NonceUse | None:
+        """What another worker has journaled with the nonce and may have sent, as far as known."""
+        held = self._others.get(nonce)
+        return held if held is not None and held.is_out else None
 
     def reserved(self, nonce: int) -> NonceUse | None:
         """What another worker has journaled with the nonce and not sent, as far as known."""
@@ -214,7 +235,9 @@ class JournaledNonces:
             self._reserved_since.pop(row.nonce, None)
             ledger.unsent.send(signed)
             ledger.adopt(signed)
-        elif ledger.unmined.holder(row.nonce) is None:
+        elif (holder := ledger.unmined.holder(row.nonce)) is None or holder.hash == signed.hash:
+            # An attempt that another worker began was certainly not sent, so that only the swap sends it.
+            ledger.unmined.release(row.nonce)
             ledger.reserve(row.nonce)
             self._reserved_since.setdefault(row.nonce, asyncio.get_running_loop().time())
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Sequence
 
-from layer2.errors import NonceTaken, TransactionError
+from layer2.errors import InsufficientFunds, NonceTaken, TransactionError
 from layer2.formats.evm_transaction import SignedTransaction
 from layer2.model.transactions import Finality
 from layer2.ports.nonces import NonceUse
@@ -59,6 +58,8 @@ class NonceRepair:
         self._next_check = 0.0
         self._missing: int | None = None
         """The nonce that the pool lacked at the last check, and that no known transaction has."""
+        self._unpayable: bytes | None = None
+        """The hash of the transaction for which the account had too little at the last check."""
         self._task: asyncio.Task[None] | None = None
         self._unsent_timer: asyncio.TimerHandle | None = None
         self._gap_timer: asyncio.TimerHandle | None = None
@@ -211,8 +212,7 @@ class NonceRepair:
             instead_of: the transaction of another worker that was not sent for too long, if there is one.
         """
         try:
-            price = await self._fees.urgent_quote()
-            filler = await self._signer.sign(Message(self._signer.address, b"", 0, TRANSFER_GAS), nonce, price)
+            filler = await self._signed_filler(nonce)
         except BaseException:
             self._ledger.nonces.give_back(nonce)
             raise
@@ -226,13 +226,7 @@ class NonceRepair:
         except BaseException:
             self._ledger.nonces.give_back(nonce)
             raise
-        self.hold([filler])
-        try:
-            await self._sender.send(filler, is_replacement=False)
-        except TransactionError as error:
-            # With these codes another transaction of this key has the nonce, so it is not missing.
-            if error.code not in ("nonce_used", "not_alone"):
-                raise
+        await self._send_filler(filler)
 
     async def _resend_lost(self) -> None:
         """Send transactions again that the node accepted and lost, for example in a restart."""
@@ -240,8 +234,11 @@ class NonceRepair:
         await self._journaled.catch_up(0.0)
         # The list is made before the node is asked, whose count may miss transactions that are sent meanwhile.
         taken = self._ledger.unmined.taken()
-        pending, final = await asyncio.gather(
-            self._sender.pending.get(), self._node.transaction_count(self._signer.address, Finality.FINALIZED)
+        # In one request: the journal keeps what is final for good, so a count of another chain would block the account.
+        pending, final, _ = await asyncio.gather(
+            self._sender.pending.get(),
+            self._node.transaction_count(self._signer.address, Finality.FINALIZED),
+            self._node.expect_chain(self._signer.chain_id),
         )
         self._ledger.nonces.reach(pending)
         self._ledger.unmined.settle(final)
@@ -250,15 +247,54 @@ class NonceRepair:
         for signed in taken:
             nonce = signed.transaction.nonce
             if nonce >= pending and self._ledger.unmined.holder(nonce) is signed:
-                # If the node refuses it, because its pool is full or the account is empty, the next check tries again.
-                with contextlib.suppress(TransactionError):
+                try:
                     await self._resend(signed)
+                except InsufficientFunds:
+                    await self._pass_over(signed, pending)
+                except TransactionError:
+                    # The pool is full, for example: the next check tries again.
+                    continue
+
+    async def _pass_over(self, signed: SignedTransaction, pending: int) -> None:
+        """Give the nonce of a transaction that the account cannot pay for to a transfer of nothing.
+
+        It happens if two checks find it, and if later transactions wait: no claim or refund may wait for money.
+        """
+        nonce, was_unpayable = signed.transaction.nonce, self._unpayable == signed.hash
+        if nonce != pending:
+            return
+        self._unpayable = signed.hash
+        if not was_unpayable or nonce + 1 >= self._ledger.unmined.end:
+            return
+        filler = await self._signed_filler(nonce)
+        try:
+            await self._journaled.take(filler, instead_of=self._journaled.use_of(signed))
+        except NonceTaken:
+            return
+        self._ledger.unmined.release(nonce)
+        await self._send_filler(filler)
+
+    async def _signed_filler(self, nonce: int) -> SignedTransaction:
+        price = await self._fees.urgent_quote()
+        return await self._signer.sign(Message(self._signer.address, b"", 0, TRANSFER_GAS), nonce, price)
+
+    async def _send_filler(self, filler: SignedTransaction) -> None:
+        self.hold([filler])
+        try:
+            await self._sender.send(filler, is_replacement=False)
+        except TransactionError as error:
+            # With these codes another transaction of this key has the nonce, so it is not missing.
+            if error.code not in ("nonce_used", "not_alone"):
+                raise
 
     async def _resend(self, signed: SignedTransaction) -> None:
         if self._journaled.is_other(signed):
-            # From now on the other worker can no longer give the nonce to another transaction.
+            # From now on the other worker can no longer give the nonce to another transaction, nor take the act back.
+            held = self._journaled.sent_by_other(signed.transaction.nonce)
+            if held is None:
+                return
             try:
-                await self._journaled.take(signed, takes_over=True)
+                await self._journaled.take(signed, instead_of=held)
             except NonceTaken:
                 return
         await self._sender.submit(signed)

@@ -55,7 +55,7 @@ class TransactionSigner:
         """20 bytes."""
         self._signer = signer
         self._model = model
-        self._chain_id = chain_id
+        self.chain_id = chain_id
 
     async def sign(self, message: Message, nonce: int, price: FeeQuote | Price) -> SignedTransaction:
         """Sign the transaction with this effect, nonce and price.
@@ -64,7 +64,7 @@ class TransactionSigner:
             SignerError: the key cannot be used, or the signature belongs to another key.
         """
         transaction = self._model.unsigned(
-            chain_id=self._chain_id,
+            chain_id=self.chain_id,
             nonce=nonce,
             gas_limit=message.gas_limit,
             to=message.to,

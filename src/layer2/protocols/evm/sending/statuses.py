@@ -49,17 +49,18 @@ class Statuses:
     async def read(self, tx_id: EvmTxId) -> TxStatus[EvmTxId]:
         """Read the status now."""
         tx_hash = parse_data(tx_id, "transaction id", size=32)
-        recent = self._watcher.recent(self._head_life)
-        if recent is None:
-            receipt, heads = await asyncio.gather(self._node.receipt(tx_hash), self._watcher.read())
-        else:
-            receipt, heads = await self._node.receipt(tx_hash), recent
+        heads = self._watcher.recent(self._head_life)
+        # Begun before the receipt is asked for, so that the node has both requests at the same time.
+        begun = self._watcher.begin(self._head_life) if heads is None else None
+        receipt = await self._node.receipt(tx_hash)
+        if heads is None:
+            heads = await self._watcher.read(begun)
         if receipt is None:
             return await self.not_included(tx_id)
         height = receipt.block_number
         # A finalized head never goes back, so an older one only understates the finality. A safe head may go back, so
         # it is read again if it is enough for FINAL.
-        is_doubtful = recent is heads and self._enough is Finality.SAFE and height > heads.finalized.number
+        is_doubtful = self._head_life > 0 and self._enough is Finality.SAFE and height > heads.finalized.number
         if is_doubtful or height > heads.latest.number:
             heads = await self._watcher.read()
         await self.check_final([receipt], heads)

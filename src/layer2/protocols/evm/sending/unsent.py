@@ -81,6 +81,11 @@ class Unsent:
             self._dead.add(signed.hash)
         return had_nonce
 
+    def revive(self, tx_hash: bytes) -> None:
+        """Record that the journal gives the transaction its nonce again, so that it may be sent after all."""
+        self._expired.discard(tx_hash)
+        self._dead.discard(tx_hash)
+
     def displace(self, nonce: int, by: bytes) -> None:
         """Record that the transaction with the hash ``by`` has the nonce. Others with this nonce are dead."""
         for tx_hash in [one for one, (held, _) in self._since.items() if held == nonce and one != by]:

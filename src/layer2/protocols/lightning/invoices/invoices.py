@@ -17,8 +17,8 @@ from layer2.errors import (
     Outcome,
     TransactionError,
 )
-from layer2.formats import bolt11
 from layer2.formats.bolt11 import Bolt11Invoice
+from layer2.legs.invoices import decoded
 from layer2.model.transactions import Preimage
 from layer2.protocols.lightning.invoices.records import InvoiceRecord, InvoiceState, read_invoice
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
@@ -108,7 +108,7 @@ class Invoices:
             text = (await self._rest.post(path, body)).fields.text("payment_request")
         except NodeRefused as refused:
             return await self._made_before(new, own_key, refused)
-        invoice = bolt11.decode(text)
+        invoice = decoded(text)
         if not _is_as_requested(invoice, new, self._prefix, own_key):
             raise BadAnswer("lnd made another invoice than requested", protocol=LIGHTNING, operation=path)
         return invoice
@@ -120,7 +120,7 @@ class Invoices:
             raise refused
         # An invoice whose preimage the node knows would settle by itself.
         if known.state is InvoiceState.OPEN and known.is_hold:
-            invoice = bolt11.decode(known.text)
+            invoice = decoded(known.text)
             asked = replace(new, expiry_seconds=invoice.expiry) if new.keeps_expiry else new
             if _is_as_requested(invoice, asked, self._prefix, own_key):
                 return invoice

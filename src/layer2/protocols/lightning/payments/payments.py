@@ -22,6 +22,7 @@ from layer2.errors import (
     Outcome,
     TransactionError,
 )
+from layer2.protocols.bounded_dict import BoundedDict
 from layer2.protocols.lightning.acts import KEYSEND_FINAL_CLTV_DELTA, Keysend, Pay
 from layer2.protocols.lightning.lnd.answers import LIGHTNING, LndObject
 from layer2.protocols.lightning.lnd.failures import ALREADY_EXISTS, NOT_FOUND
@@ -34,6 +35,7 @@ __all__ = ["Payments", "joined"]
 
 LOG: Final = logging.getLogger("layer2.lightning")
 SEND: Final = "POST /v2/router/send"
+_REMEMBERED: Final = 4096
 _KEYSEND_RECORD: Final = "5482373484"
 """The record of the onion that carries the preimage to the payee (bLIP 3)."""
 
@@ -50,20 +52,49 @@ class Payments:
         self._rest = rest
         self._feed = feed
         self._locks: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
+        self._undecided: BoundedDict[bytes, int] = BoundedDict(_REMEMBERED)
+        """The index of each payment that was last found under way."""
 
     def one_at_a_time(self, payment_hash: bytes) -> asyncio.Lock:
         """The lock to hold while looking for a payment and then sending it, so that a second caller finds it sent."""
         return self._locks.setdefault(payment_hash, asyncio.Lock())
 
     async def find(self, payment_hash: bytes) -> PaymentRecord | None:
-        """Return the payment with that hash, or None if the node has none."""
+        """Return the payment with that hash, or None if the node has none.
+
+        A payment under way has a stream that does not end, so each look-up by its hash costs a connection. From the
+        second one on it is looked up in the list of payments, by its index.
+        """
+        index = self._undecided.get(payment_hash)
+        found = None if index is None else await self._find_listed(payment_hash, index)
+        if found is None:
+            try:
+                message = await self._rest.state(_track_path(payment_hash), is_final=_is_final)
+            except NodeRefused as refused:
+                if refused.node_code == NOT_FOUND:
+                    self._undecided.pop(payment_hash, None)
+                    return None
+                raise
+            found = read_payment(message, payment_hash)
+        if found.state.is_final:
+            self._undecided.pop(payment_hash, None)
+        else:
+            self._undecided[payment_hash] = found.index
+        return found
+
+    async def _find_listed(self, payment_hash: bytes, index: int) -> PaymentRecord | None:
+        """The payment with this index, or None if it is another one now: a hash that is sent again has a new index."""
         try:
-            message = await self._rest.state(_track_path(payment_hash), is_final=_is_final)
-        except NodeRefused as refused:
-            if refused.node_code == NOT_FOUND:
-                return None
-            raise
-        return read_payment(message, payment_hash)
+            answer = await self._rest.get(
+                f"/v1/payments?include_incomplete=true&index_offset={index - 1}&max_payments=1"
+            )
+        except NodeRefused:
+            return None
+        for fields in answer.fields.objects("payments"):
+            listed = read_payment(fields)
+            if (listed.index, listed.payment_hash) == (index, payment_hash):
+                return listed
+        return None
 
     async def send(self, pay: Pay | Keysend) -> PaymentRecord:
         """Send a payment, and return its first state. The node continues it without this client.

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final, TypeAlias
 
 from coincurve import PublicKey
 
 from layer2.errors import FormatError, FundsRulesError, InvalidAmount, InvalidRequest
-from layer2.formats import bolt11, canonical_json
+from layer2.formats import canonical_json
 from layer2.formats.bolt11 import Bolt11Invoice
+from layer2.legs.invoices import decoded
 from layer2.legs.lightning import LND_CLTV_PADDING, cltv_limit_for
 from layer2.model.money import BTC, MSAT_DECIMALS, checked_amount, rescaled
 from layer2.model.transactions import Preimage
@@ -167,8 +167,6 @@ def msat(amount: int) -> int:
     return rescaled(checked_amount(amount), BTC.decimals, MSAT_DECIMALS)
 
 
-# The invoice of a payment is decoded several times, and each time its signature is recovered.
-@lru_cache(maxsize=1024)
 def decode_invoice(text: str) -> Bolt11Invoice:
     """Decode an invoice given by a caller.
 
@@ -181,7 +179,7 @@ def decode_invoice(text: str) -> Bolt11Invoice:
             protocol=LIGHTNING,
             remedy="submit a KeysendRequest, or use transfer_asset with the key",
         )
-    return bolt11.decode(text)
+    return decoded(text)
 
 
 def check_payable(pay: Pay, invoice: Bolt11Invoice, *, prefix: str, own_key: bytes, now: float) -> None:
