@@ -17,8 +17,8 @@ configuration file; the default is `LAYER2_CONFIG`, or `layer2.toml` in the curr
 whole hashes and keys, every change of a transfer, and the logs of the libraries. `--debug` shows tracebacks.
 `--version` shows the version.
 
-**Configuration**: `config check`, `config show`, `doctor`, `balance`, `list` and `journal` read the file of a taker or
-of a provider; the keys of the file show which it is. Without a file, the environment is enough if it sets
+**Configuration**: `config check`, `config show`, `doctor`, `balance`, `list`, `journal` and `worker` read the file of a
+taker or of a provider; the keys of the file show which it is. Without a file, the environment is enough if it sets
 `LAYER2_NETWORK`.
 
 **Output**: stdout contains only the result. Progress and errors go to stderr. An error is one sentence: what happened,
@@ -28,6 +28,7 @@ with `ATTENTION`, one that lost money with `LOST`. Times are UTC. While a comman
 **Several processes**: one process at a time acts on a journal. While it does, `transfer`, `resume` and
 `provider serve` are refused with its process id. `list`, `show`, `wait`, `balance`, `quote`, `pairs`, `doctor`,
 `journal` and `proof` only read the journal. `wait` then watches the other process. `journal add` only writes owners.
+With the table `[temporal]`, and with `provider serve --engine temporal`, any number of processes act on a journal.
 
 **Exit status**: 0 done, 1 refused or failed, 2 outcome unknown or transfer still open, 3 wrong use, 4 action needed
 (money, gas, a key, access to a node, another process on the journal, a transfer that needs a person, an unconfirmed

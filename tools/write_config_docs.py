@@ -19,6 +19,7 @@ _MARKER: Final = "<!-- The rest is written by tools/write_config_docs.py. -->\n"
 _PROGRAMS: Final = ((Layer2Config, "layer2.toml"), (ProviderSettings, "provider.toml"))
 _NOTES: Final = {
     "[[prices]]": "Price and limits of one pair of layers; a key that is left out is as at the top of the file.",
+    "[temporal]": "The Temporal server. A taker with this table uses workers, a provider with `--engine temporal`.",
 }
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import aiohttp
 from whole_swaps.network import cpu_seconds
@@ -18,6 +18,7 @@ from layer2.config.sections import TemporalSection
 from layer2.journal.sql_journal import SqlJournal
 from layer2.local.network import LocalNetwork, LocalNetworkControl
 from layer2.local.parties import LocalProvider, LocalWorker, taker_config
+from layer2.local.programs import entered
 from layer2.local.servers import TemporalServer
 from layer2.ports.journal import Role
 from layer2.workers.connection import Temporal
@@ -30,7 +31,6 @@ _ALL_MONEY: Final = 100_000_000
 _CALL_MILLISECONDS: Final = 120_000
 _WITH_WORKERS: Final = ("-m", "layer2.provider.process", "--engine", "temporal")
 _LOOK_AGAIN_SECONDS: Final = 0.1
-_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Deployment:
         name = str(len(self.workers) + 1)
         directory = self.machine.directory / f"worker-{name}"
         worker = LocalWorker(name, self.machine.network, directory, self.identity, **self.settings)
-        self.workers.append(await self.running.enter_async_context(_entered(worker)))
+        self.workers.append(await self.running.enter_async_context(entered(worker)))
 
     async def all_ended(self) -> None:
         """Wait until every swap of the provider is final."""
@@ -113,7 +113,7 @@ async def deployed(machine: Machine, name: str, *, with_workers: bool) -> AsyncI
     program = {"program": _WITH_WORKERS} if with_workers else {}
     provider = LocalProvider(machine.network, place / "provider", **program, **settings)  # type: ignore[arg-type]
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(_entered(provider))
+        await stack.enter_async_context(entered(provider))
         config = taker_config(machine.network, place / "taker", (provider.table,)).model_copy(
             update={
                 "bitcoin": None,
@@ -139,13 +139,3 @@ async def deployed(machine: Machine, name: str, *, with_workers: bool) -> AsyncI
             place / "provider" / "identity",
             running,
         )
-
-
-@asynccontextmanager
-async def _entered(manager: AbstractContextManager[_Value]) -> AsyncIterator[_Value]:
-    """Enter and leave a context whose both ends block."""
-    value = await asyncio.to_thread(manager.__enter__)
-    try:
-        yield value
-    finally:
-        await asyncio.to_thread(manager.__exit__, None, None, None)

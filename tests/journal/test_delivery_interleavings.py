@@ -18,7 +18,7 @@ from layer2.errors import NonceTaken, StaleSwap
 from layer2.journal.nonces import claim_nonces
 from layer2.journal.rows import row_of
 from layer2.journal.schema import METADATA, intents, nonces, swaps
-from layer2.journal.transitions import Begun, Delivered, begin_deliveries, create_swaps, record_deliveries
+from layer2.journal.transitions import Beginning, Delivered, begin_deliveries, create_swaps, record_deliveries
 from layer2.ports.journal import Delivery
 from layer2.ports.nonces import NonceClaim, NonceUse
 
@@ -87,8 +87,8 @@ class RealJournal:
 
     def _begin(self, rows: Rows, index: int, worker: Worker, attempt: str) -> tuple[Any, Rows]:
         self._set(rows)
-        begun = Begun(SWAP.swap_id, worker.version, 1, worker.delivery, attempt, self.claims(index))
-        (result,) = begin_deliveries(self._connection, [begun])
+        beginning = Beginning(SWAP.swap_id, worker.version, 1, worker.delivery, attempt, self.claims(index))
+        (result,) = begin_deliveries(self._connection, [beginning])
         return result if isinstance(result, Exception) else result.delivery, self._rows()
 
     def _record(

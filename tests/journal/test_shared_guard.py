@@ -171,6 +171,19 @@ async def test_workers_do_not_share_a_journal_that_has_a_register(url: str, tmp_
     await worker.aclose()
 
 
+async def test_the_workers_that_hold_the_guard_are_known(url: str) -> None:
+    one, other = await two(url)
+    assert await one.workers() == frozenset()
+    await one.act(shared=True)
+    alone = await one.workers()
+    await other.act(shared=True)
+    assert len(alone) == 1
+    assert alone < await one.workers() == await other.workers()
+    await other.aclose()
+    assert await one.workers() == alone
+    await one.aclose()
+
+
 async def test_workers_do_not_share_a_file(tmp_path: Path) -> None:
     journal = await SqlJournal.open(tmp_path / "journal.db")
     with pytest.raises(ConfigurationError, match="cannot share a journal in a SQLite file"):

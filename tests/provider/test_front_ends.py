@@ -273,15 +273,15 @@ async def test_many_swaps_at_both_front_ends_at_once_take_every_place_and_no_mor
         for number in range(30)
         for at, front in enumerate((pair.a, pair.b))
     ]
-    calls = [self_open(pair, front, each) for each, front in zip(requests, (pair.a, pair.b) * 30, strict=True)]
+    calls = [opened_when_free(pair, front, each) for each, front in zip(requests, (pair.a, pair.b) * 30, strict=True)]
     made, refused = results(await asyncio.gather(*calls, return_exceptions=True))
     assert {each.code for each in refused} == {"too_many_swaps"}
     assert len(await pair.a.records()) == len(made) == places
     await check_books(pair)
 
 
-async def self_open(pair: Pair, front: World, request: SwapRequest) -> Any:
-    """Request terms as a taker does that returns when the provider is busy."""
+async def opened_when_free(pair: Pair, front: World, request: SwapRequest) -> Any:
+    """Request terms, again while the front end is busy."""
     while True:
         try:
             return await pair.open_at(front, request)

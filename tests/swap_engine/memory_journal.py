@@ -35,6 +35,7 @@ class MemoryJournal:
         self._intents: dict[SwapId, list[Intent]] = {}
         self._events: dict[SwapId, list[dict[str, Any]]] = {}
         self._attempts: dict[tuple[SwapId, int], str] = {}
+        self.live_workers: frozenset[str] = frozenset()
 
     def of_another_process(self) -> MemoryJournal:
         """The same journal as another process has it, with faults of its own."""
@@ -53,6 +54,9 @@ class MemoryJournal:
 
     async def find(self, role: Role, idempotency_key: str) -> SwapRecord | None:
         raise AssertionError("the engine never looks for keys")
+
+    async def workers(self) -> frozenset[str]:
+        return self.live_workers
 
     async def plans(self) -> Sequence[SwapRecord]:
         raise AssertionError("the engine never asks for plans")

@@ -81,7 +81,7 @@ def test_the_nonce_of_an_act_that_was_certainly_not_sent_counts_as_not_sent_agai
         async def fault(when: str, what: str) -> None:
             await asyncio.sleep(0)
             if f"{when} {what}" == fails and not returned:
-                raise (NodeUnreachable if what == "perform" else JournalError)("nobody is there")
+                raise (NodeUnreachable if what == "perform" else JournalError)("the node is down")
 
         taker.source.nonces = lambda act, *, is_journaled: claims  # type: ignore[method-assign]  # the fake has none
         taker.journal.record_delivery = recorded  # type: ignore[method-assign]  # watched

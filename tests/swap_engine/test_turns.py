@@ -51,8 +51,6 @@ class Workflow:
     async def run(self) -> None:
         for worker in itertools.cycle(self.workers):
             self.news.clear()
-            if worker not in self.workers:
-                continue
             worker.had += 1
             turn = await worker.turns.advance(SWAP_ID)
             if turn.is_final:
@@ -111,14 +109,14 @@ def test_a_cancelled_caller_does_not_end_a_turn_and_the_next_caller_shares_it() 
     async def story() -> None:
         scene = await Scene.to_lightning()
         worker = Worker(scene.taker, asyncio.Event())
-        observes, goes_on = 0, asyncio.Event()
+        observes, may_continue = 0, asyncio.Event()
 
         async def slow(when: str, what: str) -> None:
             nonlocal observes
             await asyncio.sleep(0)
             if what == "observe":
                 observes += 1
-                await goes_on.wait()
+                await may_continue.wait()
 
         fault: Fault = slow
         scene.taker.on_fault(fault)
@@ -127,7 +125,7 @@ def test_a_cancelled_caller_does_not_end_a_turn_and_the_next_caller_shares_it() 
         first.cancel()
         second = asyncio.ensure_future(worker.turns.advance(SWAP_ID))
         await asyncio.sleep(1)
-        goes_on.set()
+        may_continue.set()
         assert (await second).wait_seconds == 0
         assert observes == 2, "one of each leg"
         assert scene.taker.state == "funding"

@@ -27,13 +27,14 @@ class FakeTemporal(Temporal):
     def __init__(self, refusals: int) -> None:
         self.refusals = refusals
         self.started: list[SwapId] = []
+        self.news: list[SwapId] = []
 
-    async def start(self, swap_id: SwapId) -> None:
+    async def start(self, swap_id: SwapId, *, has_news: bool = False) -> None:
         await asyncio.sleep(0)
         if self.refusals:
             self.refusals -= 1
             raise NodeUnreachable("the Temporal server did not answer")
-        self.started.append(swap_id)
+        (self.news if has_news else self.started).append(swap_id)
 
 
 class Front:
@@ -90,6 +91,22 @@ def test_the_workflow_of_an_open_swap_that_someone_ended_is_started_again() -> N
         await front.engine.read(Role.PROVIDER)
         await asyncio.sleep(1)
         assert front.temporal.started == [SWAP_ID, SWAP_ID]
+        await front.close()
+
+    run(story())
+
+
+def test_each_open_swap_has_a_turn_when_a_worker_is_gone() -> None:
+    async def story() -> None:
+        front = Front(await Scene.to_lightning())
+        journal = front.scene.provider.journal
+        front.engine.drive(front.scene.provider.record)
+        for workers, news in (("ab", 0), ("ab", 0), ("abc", 0), ("bc", 1), ("bc", 1), ("", 2)):
+            journal.live_workers = frozenset(workers)
+            await front.engine.read(Role.PROVIDER)
+            await asyncio.sleep(1)
+            assert front.temporal.news == [SWAP_ID] * news
+        assert front.temporal.started == [SWAP_ID]
         await front.close()
 
     run(story())

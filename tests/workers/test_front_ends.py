@@ -32,7 +32,7 @@ from networks.waiting import until
 from postgres_server import Server, server
 from temporal_server import TemporalServer, temporal
 from workers.test_temporal import BOTH, Deployment, all_complete, start
-from workers.worker_processes import Workers, connected
+from workers.worker_processes import Workers, connected, in_environment, shared_by_workers
 
 __all__ = ["server", "temporal"]
 
@@ -46,11 +46,7 @@ def deployment(
 ) -> Iterator[Deployment]:
     """A provider whose first front end serves."""
     directory = tmp_path_factory.mktemp("fronts")
-    environment = {
-        "LAYER2_TEMPORAL__ADDRESS": temporal.address,
-        "LAYER2_TEMPORAL__TASK_QUEUE": directory.name,
-        "LAYER2_JOURNAL__URL": asyncio.run(server.journal()),
-    }
+    environment = shared_by_workers(server, temporal, directory.name)
     with running_simnet(directory / "network") as network:
         asyncio.run(connected(temporal))
         front = ProviderProcess(network, directory / "first", options=("--engine", "temporal"))
@@ -63,9 +59,7 @@ def deployment(
 
 def begin(deployment: Deployment, front: ProviderProcess, fault: str | None = None) -> None:
     """Start a front end on the journal and the Temporal server of the deployment."""
-    with pytest.MonkeyPatch.context() as patch:
-        for variable, value in deployment.workers.environment.items():
-            patch.setenv(variable, value)
+    with in_environment(deployment.workers.environment):
         front.start(fault)
 
 
@@ -143,7 +137,7 @@ async def test_a_swap_whose_front_end_was_killed_right_after_its_commit_is_carri
             await dying.open_swap(request, quote)
         assert silent.value.outcome is Outcome.UNKNOWN
         await second.died()
-        # Nobody has asked the other front end about this swap.
+        # No request about this swap has reached the other front end.
         handle = (await connected(temporal)).get_workflow_handle(swap_id)
 
         async def is_started() -> bool:

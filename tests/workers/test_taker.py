@@ -26,7 +26,7 @@ from networks.waiting import until
 from postgres_server import Server, server
 from temporal_server import TemporalServer, temporal
 from workers.test_temporal import BOTH, payloads
-from workers.worker_processes import Workers, connected
+from workers.worker_processes import Workers, connected, shared_by_workers
 
 __all__ = ["server", "temporal"]
 
@@ -38,11 +38,10 @@ class Deployment:
     network: LocalNetwork
     provider: ProviderProcess
     workers: Workers
-    address: str
 
     @property
     def tables(self) -> Mapping[str, Any]:
-        """What the configuration of the taker's programs has besides that of a single process."""
+        """What the configuration of the taker's programs has in addition to that of a single process."""
         variables = self.workers.environment
         return {
             "temporal": {
@@ -57,15 +56,11 @@ class Deployment:
 def running(server: Server, temporal: TemporalServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """The network and its provider, without a worker of the taker."""
     directory = tmp_path_factory.mktemp("taker")
-    environment = {
-        "LAYER2_TEMPORAL__ADDRESS": temporal.address,
-        "LAYER2_TEMPORAL__TASK_QUEUE": directory.name,
-        "LAYER2_JOURNAL__URL": asyncio.run(server.journal()),
-    }
+    environment = shared_by_workers(server, temporal, directory.name)
     with running_simnet(directory / "network") as network:
         provider = ProviderProcess(network, directory / "provider")
         provider.start()
-        yield Deployment(network, provider, Workers(directory / "layer2.toml", environment), temporal.address)
+        yield Deployment(network, provider, Workers(directory / "layer2.toml", environment))
         provider.kill()
 
 

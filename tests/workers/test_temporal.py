@@ -34,7 +34,7 @@ from networks.swaps import Swaps
 from networks.waiting import until
 from postgres_server import Server, server
 from temporal_server import TemporalServer, temporal
-from workers.worker_processes import Workers, connected
+from workers.worker_processes import Workers, connected, in_environment, shared_by_workers
 
 __all__ = ["server", "temporal"]
 
@@ -90,17 +90,11 @@ class Deployment:
 def running(server: Server, temporal: TemporalServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """The provider's front end, without a worker."""
     directory = tmp_path_factory.mktemp("temporal")
-    environment = {
-        "LAYER2_TEMPORAL__ADDRESS": temporal.address,
-        "LAYER2_TEMPORAL__TASK_QUEUE": directory.name,
-        "LAYER2_JOURNAL__URL": asyncio.run(server.journal()),
-    }
+    environment = shared_by_workers(server, temporal, directory.name)
     with running_simnet(directory / "network") as network:
         front = ProviderProcess(network, directory / "provider", options=("--engine", "temporal"))
-        with pytest.MonkeyPatch.context() as patch:
-            for variable, value in environment.items():
-                patch.setenv(variable, value)
-            asyncio.run(connected(temporal))
+        asyncio.run(connected(temporal))
+        with in_environment(environment):
             front.start()
         yield Deployment(network, front, Workers(front.directory / "provider.toml", environment))
         front.kill()

@@ -22,11 +22,11 @@ class OneTurn:
 
     def __init__(self, end: Turn | Exception) -> None:
         self.end = end
-        self.goes_on = asyncio.Event()
+        self.may_continue = asyncio.Event()
         self.ended = 0
 
     async def advance(self, swap_id: SwapId) -> Turn:
-        await self.goes_on.wait()
+        await self.may_continue.wait()
         self.ended += 1
         if isinstance(self.end, Exception):
             raise self.end
@@ -47,7 +47,7 @@ async def test_a_turn_is_returned_without_anything_else(monkeypatch: pytest.Monk
         assert details == ()
         heartbeats += 1
         if heartbeats == 3:
-            turns.goes_on.set()
+            turns.may_continue.set()
 
     environment.on_heartbeat = heartbeat
     assert await environment.run(activities(turns).advance, "ab" * 16) == TurnResult(False, 7.0, True)
@@ -56,20 +56,20 @@ async def test_a_turn_is_returned_without_anything_else(monkeypatch: pytest.Monk
 
 async def test_an_error_is_logged_and_not_returned(caplog: pytest.LogCaptureFixture) -> None:
     turns = OneTurn(ZeroDivisionError("with a secret"))
-    turns.goes_on.set()
+    turns.may_continue.set()
     result = await ActivityEnvironment().run(activities(turns).advance, "ab" * 16)
     assert (result.is_final, result.wait_seconds > 0) == (False, True)
     assert "with a secret" in caplog.text
 
 
-async def test_a_cancelled_activity_leaves_its_turn_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_cancelled_activity_leaves_its_turn_to_end() -> None:
     turns, environment = OneTurn(Turn(True, 0.0, True)), ActivityEnvironment()
     running = asyncio.ensure_future(environment.run(activities(turns).advance, "ab" * 16))
     await asyncio.sleep(0.01)
     environment.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    turns.goes_on.set()
+    turns.may_continue.set()
     await asyncio.sleep(0.01)
     assert turns.ended == 1
 

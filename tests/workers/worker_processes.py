@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,9 +16,28 @@ from temporalio.client import Client
 
 from forking import PARENT, Forked, fork
 from networks.waiting import until
+from postgres_server import Server
 from temporal_server import TemporalServer
 
-__all__ = ["Workers", "connected"]
+__all__ = ["Workers", "connected", "in_environment", "shared_by_workers"]
+
+
+def shared_by_workers(server: Server, temporal: TemporalServer, queue: str) -> dict[str, str]:
+    """The variables of a new journal and of a queue, which all processes of a party share."""
+    return {
+        "LAYER2_TEMPORAL__ADDRESS": temporal.address,
+        "LAYER2_TEMPORAL__TASK_QUEUE": queue,
+        "LAYER2_JOURNAL__URL": asyncio.run(server.journal()),
+    }
+
+
+@contextmanager
+def in_environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set variables while the block runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        for variable, value in variables.items():
+            patch.setenv(variable, value)
+        yield
 
 
 @dataclass
@@ -30,9 +51,7 @@ class Workers:
     async def start(self, *names: str) -> None:
         """Start workers, and wait until they work."""
         for name in names:
-            with self.log(name).open("ab") as log, pytest.MonkeyPatch.context() as patch:
-                for variable, value in self.environment.items():
-                    patch.setenv(variable, value)
+            with self.log(name).open("ab") as log, in_environment(self.environment):
                 arguments = [str(self.config_file), "--ready-file", str(self._ready(name)), "--with-parent", PARENT]
                 self.running[name] = fork("layer2.cli.worker", arguments, output=log)
         for name in names:

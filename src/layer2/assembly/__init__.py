@@ -4,6 +4,7 @@ Managers, providers and the command line use it. It alone decides which client a
 """
 
 from layer2.assembly.clients import open_clients, open_provider, reading_client
+from layer2.assembly.extras import temporal_is_missing
 from layer2.assembly.joining import JoiningLegs
 from layer2.assembly.owners import check_owners, owner_conflicts, owners_of
 from layer2.assembly.swaps import Layers, journal_place, open_journal, open_layers, register_place, swap_seed
@@ -22,4 +23,5 @@ __all__ = [
     "reading_client",
     "register_place",
     "swap_seed",
+    "temporal_is_missing",
 ]

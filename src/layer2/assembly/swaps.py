@@ -81,7 +81,7 @@ async def open_journal(
         closing: closes the journal.
         seed_fingerprint: ``SeedPreimages.fingerprint``; None if there is no swap seed.
         act: take the guard that lets only one process act on the journal.
-        shared: take it together with the other workers of the journal.
+        shared: share the guard with the workers and front ends of the journal.
 
     Raises:
         ConfigurationError: code ``journal_owner``, as ``check_owners``.

@@ -78,7 +78,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "proof show": ("proof_commands:show", "Show the terms of a proof: the parties, the amounts and the deadlines."),
     "contract deploy": ("contract_commands:deploy", "Deploy the HTLC contract on a layer, once for each chain."),
     "provider serve": ("provider_commands:serve", "Run a swap provider until it is stopped."),
-    "worker": ("worker_commands:worker", "Carry out swaps of a provider, together with other workers."),
+    "worker": ("worker_commands:worker", "Carry out swaps of a provider or of a taker on this machine."),
 }
 """Every command, its function in this package, and its line in the list of commands."""
 

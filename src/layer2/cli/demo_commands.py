@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -22,7 +22,7 @@ from layer2.cli.local_config import LocalName
 from layer2.cli.output import Line, Result, table
 from layer2.cli.parameters import COMPLETED
 from layer2.cli.proof_commands import report_lines
-from layer2.cli.session import InSession, Session, missing_extra
+from layer2.cli.session import EngineName, InSession, Session, missing_extra
 from layer2.cli.transfer_wording import quote_line
 from layer2.cli.wording import sat, short_hash
 from layer2.errors import ConfigurationError, InvalidRequest, Layer2Error, ProofRefused
@@ -51,7 +51,7 @@ async def demo(
     network: LocalName = "simnet",
     pair: Annotated[str | None, Parameter(name="--pair")] = None,
     directory: Path | None = None,
-    engine: Literal["process", "temporal"] = "process",
+    engine: EngineName = "process",
     swaps: _Swaps = 300,
     temporal: str | None = None,
     postgres: str | None = None,

@@ -7,10 +7,10 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from layer2 import __version__
 from layer2.cli.demo_accounts import Books
@@ -24,6 +24,7 @@ from layer2.errors import Layer2Error
 from layer2.local import simnet
 from layer2.local.network import LocalNetwork
 from layer2.local.parties import LocalProvider, LocalWorker, party_values, taker_config
+from layer2.local.programs import entered
 from layer2.local.servers import running_servers
 from layer2.manager import Layer2Manager
 from layer2.model.layers import Layer2ProtocolType
@@ -51,7 +52,6 @@ _ALL_MONEY: Final = 100_000_000
 _SETTLING_SECONDS: Final = 120.0
 _LOOK_AGAIN_SECONDS: Final = 0.2
 _RESULT_FIELDS: Final = frozenset({"is_final", "wait_seconds", "has_begun"})
-_Value = TypeVar("_Value")
 
 
 async def demo_of_workers(
@@ -72,9 +72,9 @@ async def demo_of_workers(
     say(f"layer2 {__version__}, {len(_WORKERS)} workers: everything runs on this machine, no real money")
     async with AsyncExitStack() as stack:
         with session.terminal.working("starting the servers, the network, the provider and its workers"):
-            stand = await stack.enter_async_context(_stage(place, temporal, postgres))
+            stage = await stack.enter_async_context(_stage(place, temporal, postgres))
         say("  ready: a network, a provider, its journal on PostgreSQL, a Temporal server and the workers")
-        run = _Run(stand, swaps)
+        run = _Run(stage, swaps)
         with session.terminal.live(lambda: f"  accepted {len(run.swap_ids)}, completed {run.completed} of {swaps}"):
             books = await run.carry_out(say)
         histories = await run.histories()
@@ -83,7 +83,7 @@ async def demo_of_workers(
 
 @dataclass(frozen=True, slots=True)
 class _Stage:
-    """What runs."""
+    """The processes of one demo, and the configurations of its two parties."""
 
     workers: Sequence[LocalWorker]
     temporal: Temporal
@@ -96,9 +96,7 @@ class _Stage:
 async def _stage(place: Path, temporal: str | None, postgres: str | None) -> AsyncIterator[_Stage]:
     """Start everything. Stop it when the block ends, or when this process dies."""
     async with AsyncExitStack() as stack:
-        servers = await stack.enter_async_context(
-            _entered(running_servers(place, postgres=postgres, temporal=temporal))
-        )
+        servers = await stack.enter_async_context(entered(running_servers(place, postgres=postgres, temporal=temporal)))
         network = await asyncio.to_thread(
             simnet.up,
             place / "simnet",
@@ -113,12 +111,12 @@ async def _stage(place: Path, temporal: str | None, postgres: str | None) -> Asy
         settings = _provider_settings(servers.postgres, section)
         program = ("-m", "layer2.provider.process", "--engine", "temporal")
         provider = await stack.enter_async_context(
-            _entered(LocalProvider(network, place / "provider", program=program, **settings))
+            entered(LocalProvider(network, place / "provider", program=program, **settings))
         )
         identity = place / "provider" / "identity"
         workers = [LocalWorker(name, network, place / f"worker-{name}", identity, **settings) for name in _WORKERS]
         async with AsyncExitStack() as working:
-            await asyncio.gather(*[working.enter_async_context(_entered(each)) for each in workers])
+            await asyncio.gather(*[working.enter_async_context(entered(each)) for each in workers])
             ids = [
                 *servers.process_ids.values(),
                 *network.process_ids,
@@ -155,16 +153,6 @@ def _reader(network: LocalNetwork, place: Path) -> Layer2Config:
     for unused in _UNUSED:
         del values[unused]
     return Layer2Config(**values, journal=JournalSection(path=place / "reader.sqlite"))
-
-
-@asynccontextmanager
-async def _entered(manager: AbstractContextManager[_Value]) -> AsyncIterator[_Value]:
-    """Enter and leave a context whose both ends block."""
-    value = await asyncio.to_thread(manager.__enter__)
-    try:
-        yield value
-    finally:
-        await asyncio.to_thread(manager.__exit__, None, None, None)
 
 
 @dataclass

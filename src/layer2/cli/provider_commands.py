@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Literal
 
 from layer2.cli.local_config import READY_FILE
 from layer2.cli.output import Result
-from layer2.cli.session import InSession, missing_extra
+from layer2.cli.session import EngineName, InSession, missing_extra
 from layer2.cli.wording import until
 
 __all__ = ["serve"]
@@ -18,7 +17,7 @@ async def serve(
     *,
     ready_file: Path | None = None,
     standby: bool = False,
-    engine: Literal["process", "temporal"] = "process",
+    engine: EngineName = "process",
     session: InSession,
 ) -> Result:
     """Run a swap provider until SIGTERM or Ctrl-C. It then shows by when it must run again.

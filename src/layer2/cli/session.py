@@ -24,9 +24,11 @@ from layer2.errors import (
 if TYPE_CHECKING:
     from layer2.config import Layer2Config, LayerSettings
 
-__all__ = ["InSession", "RoleName", "Session", "for_shell", "missing_extra", "role_of", "settings_class"]
+__all__ = ["EngineName", "InSession", "RoleName", "Session", "for_shell", "missing_extra", "role_of", "settings_class"]
 
 RoleName: TypeAlias = Literal["taker", "provider"]
+EngineName: TypeAlias = Literal["process", "temporal"]
+"""The values of ``layer2.provider.process.Engine``, which needs the provider's extra."""
 _PROVIDER_KEY = "identity_key_file"
 """The key that every provider's file has, and no taker's."""
 _COMMAND = re.compile(
@@ -138,9 +140,9 @@ def settings_class(role: RoleName) -> type[LayerSettings]:
 
 
 def missing_extra(error: ModuleNotFoundError, extra: str = "provider") -> ConfigurationError:
-    """The error for an extra of the provider that is missing."""
+    """The error for a command whose extra is not installed. ``extra`` can name several, as in ``provider,temporal``."""
     return ConfigurationError(
-        f"the provider needs {error.name}, which is not installed",
+        f"this command needs {error.name}, which is not installed",
         code="missing_extra",
         remedy=f"install layer2 again, from where you got it, with its extra '{extra}'",
     )

@@ -66,9 +66,9 @@ class TemporalSection(Section):
     provider with `--engine temporal`."""
 
     address: str = "127.0.0.1:7233"
-    """host and port of its front end"""
+    """host and port of the server"""
     namespace: str = "default"
-    """its namespace"""
+    """namespace on the server"""
     task_queue: str = Field(default="layer2", min_length=1, max_length=200)
     """name of the task queue; each journal needs a name of its own"""
     turns: int = Field(default=100, ge=1)

@@ -218,6 +218,11 @@ class Database:
         others = sessions.c.session_id != self._session_id
         return connection.execute(select(sessions).where(others, self._kind.is_live_worker)).first() is not None
 
+    def live_workers(self, connection: Connection) -> frozenset[str]:
+        """The rows of ``sessions`` of the workers that hold the guard."""
+        query = select(sessions.c.session_id).where(sessions.c.acts, self._kind.is_live_worker)
+        return frozenset(connection.execute(query).scalars())
+
     async def why_it_cannot_write(self) -> JournalError | None:
         """The error of every later write, if it is known; None otherwise, and before the first write."""
         query = select(sessions.c.number).where(sessions.c.session_id == self._session_id)

@@ -1,4 +1,4 @@
-"""The guard of a journal: either one process acts on it, or any number of workers that take turns for each swap."""
+"""The guard of a journal: either one process acts on it, or any number of workers that share the guard."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Guard(Protocol):
         """Take the guard; does nothing if this object already holds it.
 
         Args:
-            worker: the session id of a worker, which shares the guard with other workers. None: with nobody.
+            worker: the session id of a worker, which shares the guard with other workers. None: it is not shared.
 
         Raises:
             JournalBusy: another process holds it, or another object in this process.

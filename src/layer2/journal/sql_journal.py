@@ -45,7 +45,7 @@ from layer2.journal.schema import owners as owner_table
 from layer2.journal.single_sends import AddSend, add_sends, hold_coins, send_where
 from layer2.journal.transitions import (
     Advance,
-    Begun,
+    Beginning,
     Delivered,
     advance_swaps,
     begin_deliveries,
@@ -117,13 +117,13 @@ class SqlJournal:
         return cls(await open_database(place), guard_of(place), register)
 
     async def act(self, *, shared: bool = False) -> None:
-        """Take the guard until ``aclose``: from now on only this object acts. Can be repeated.
-
-        Args:
-            shared: act together with the other objects that share the guard.
+        """Take the guard until ``aclose``: from now on only this object acts, or those that share it. Can be repeated.
 
         The first call compares the journal with its register. If the journal is an old copy, its open swaps are marked,
         and what it lacks is added from the register. A register has one writer, so a shared journal cannot have one.
+
+        Args:
+            shared: act together with the other objects that share the guard.
 
         Raises:
             JournalBusy: another process acts on the journal, or another object in this process.
@@ -165,6 +165,10 @@ class SqlJournal:
                 code="register_not_shared",
                 remedy="run layer2 journal release-register and name no register in [journal], or use no workers",
             )
+
+    async def workers(self) -> frozenset[str]:
+        """The ids of the processes that share the lock now, this one included."""
+        return await self._database.read(self._database.live_workers)
 
     async def replaced(self) -> JournalError:
         """Return, with the reason, when this object can no longer act although it was not closed; otherwise never.
@@ -400,10 +404,10 @@ class SqlJournal:
             StaleSwap: they are not; nothing may be sent.
             NonceTaken: another transaction has one of the nonces; nothing was written.
         """
-        begun = Begun(record.swap_id, record.version, intent.number, intent.delivery, attempt, nonces)
-        begun_now = await self._database.write_together(begin_deliveries, begun, locks_nonces=bool(nonces))
-        await self._depart(begun_now.departure)
-        return begun_now.delivery
+        beginning = Beginning(record.swap_id, record.version, intent.number, intent.delivery, attempt, nonces)
+        begun = await self._database.write_together(begin_deliveries, beginning, locks_nonces=bool(nonces))
+        await self._depart(begun.departure)
+        return begun.delivery
 
     async def _depart(self, departure: Departure | None) -> None:
         if departure is None or self._register is None:

@@ -72,7 +72,7 @@ class Advance:
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class Beginning:
     """An attempt to send an intent, which begins."""
 
     swap_id: SwapId
@@ -88,7 +88,7 @@ class Begun:
 
 
 @dataclass(frozen=True, slots=True)
-class Beginning:
+class Begun:
     """An attempt that has begun."""
 
     delivery: Delivery
@@ -157,7 +157,7 @@ _END: Final = (
     .where(intents.c.swap_id == bindparam("of"), intents.c.number == bindparam("of_number"))
     .values(delivery=bindparam("delivery"))
 )
-_TAKEN: Final = {
+_KNOWN_WITH: Final = {
     name: select(swaps.c.number).where(swaps.c[name].in_(bindparam("given", expanding=True))).limit(1)
     for name in ("swap_id", "idempotency_key", "quote_id")
 }
@@ -186,9 +186,9 @@ def _added(connection: Connection, records: Sequence[SwapRecord]) -> Sequence[Sw
 
 def _are_new(connection: Connection, records: Sequence[SwapRecord]) -> bool:
     """Whether no two of these and no known swap can have a key, a quote or an id in common."""
-    for name in _TAKEN:
+    for name in _KNOWN_WITH:
         given = [value for record in records if (value := getattr(record, name)) is not None]
-        if len(given) != len(set(given)) or (given and connection.execute(_TAKEN[name], {"given": given}).first()):
+        if len(given) != len(set(given)) or (given and connection.execute(_KNOWN_WITH[name], {"given": given}).first()):
             return False
     return True
 
@@ -332,13 +332,13 @@ def _released(ended: Sequence[SwapRecord]) -> Iterator[Mapping[str, object]]:
         yield {"of_holder": swap_holder(record.payment_hash), "of_hash": record.payment_hash}
 
 
-def begin_deliveries(connection: Connection, begun: Sequence[Begun]) -> Sequence[Beginning | Exception]:
+def begin_deliveries(connection: Connection, beginnings: Sequence[Beginning]) -> Sequence[Begun | Exception]:
     """Note that attempts begin, and count that acts may leave. See ``SwapJournal.begin_delivery``."""
-    current = _deliveries(connection, [each.swap_id for each in begun])
-    table = NonceTable(connection, [claim for each in begun for claim in each.nonces])
+    current = _deliveries(connection, [each.swap_id for each in beginnings])
+    table = NonceTable(connection, [claim for each in beginnings for claim in each.nonces])
     results: list[Delivery | Exception] = []
     rows: list[dict[str, Any]] = []
-    for each in begun:
+    for each in beginnings:
         known, delivery = current.get((each.swap_id, each.number)), begun_delivery(each.was)
         is_begun = known is not None and (known.delivery, known.attempt) == (delivery, each.attempt)
         if known is None or known.version != each.version or (known.delivery is not each.was and not is_begun):
@@ -362,8 +362,8 @@ def begin_deliveries(connection: Connection, begun: Sequence[Begun]) -> Sequence
     # Also of a repeated call: the register may not have the first one.
     departures = _departures(connection, [(each["of"], each["of_number"]) for each in rows])
     return [
-        result if isinstance(result, Exception) else Beginning(result, departures.get((each.swap_id, each.number)))
-        for each, result in zip(begun, results, strict=True)
+        result if isinstance(result, Exception) else Begun(result, departures.get((each.swap_id, each.number)))
+        for each, result in zip(beginnings, results, strict=True)
     ]
 
 

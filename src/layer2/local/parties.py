@@ -191,11 +191,13 @@ class LocalWorker:
     Args:
         name: for its log and errors.
         directory: for its configuration, log and Bitcoin wallet; each worker needs one of its own.
-        identity: the provider's identity key file.
+        identity_key_file: that of the provider.
         settings: those of the provider.
     """
 
-    def __init__(self, name: str, network: LocalNetwork, directory: Path, identity: Path, **settings: object) -> None:
+    def __init__(
+        self, name: str, network: LocalNetwork, directory: Path, identity_key_file: Path, **settings: object
+    ) -> None:
         self.name = name
         self.identity = ""
         """Its name in Temporal's histories. Available once it works."""
@@ -205,7 +207,7 @@ class LocalWorker:
             ("-m", "layer2.cli.worker", str(directory / "provider.toml")),
             directory / "ready.json",
             directory / "worker.log",
-            _provider_variables(network, identity, settings),
+            _provider_variables(network, identity_key_file, settings),
         )
 
     @property
@@ -241,10 +243,12 @@ def taker_config(network: LocalNetwork, directory: Path, providers: tuple[Mappin
     )
 
 
-def _provider_variables(network: LocalNetwork, identity: Path, settings: Mapping[str, object]) -> dict[str, str]:
+def _provider_variables(
+    network: LocalNetwork, identity_key_file: Path, settings: Mapping[str, object]
+) -> dict[str, str]:
     """The settings of a provider as variables of the environment."""
     values: dict[str, object] = party_values(network, network.provider) | {
-        "identity_key_file": str(identity),
+        "identity_key_file": str(identity_key_file),
         "listen_port": 0,
         # The two nodes share a channel, so a route has no fee.
         "network_fee_sat": 0,

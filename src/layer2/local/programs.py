@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from layer2.errors import ConfigurationError, Layer2Error
 
-__all__ = ["ChildProgram"]
+__all__ = ["ChildProgram", "entered"]
+
+T = TypeVar("T")
 
 _START_SECONDS = 120.0
 """Several start at the same time, on a busy machine too. One that ends is noticed at once."""
@@ -101,4 +105,14 @@ class ChildProgram:
         try:
             return dict(json.loads(self._ready.read_text()))
         except (TypeError, ValueError) as error:
-            raise ConfigurationError(f"{self._ready} is malformed") from error
+            raise ConfigurationError(f"{self._ready} is malformed", remedy=f"its log is {self._log}") from error
+
+
+@asynccontextmanager
+async def entered(manager: AbstractContextManager[T]) -> AsyncIterator[T]:
+    """Enter and leave a context whose both ends block, such as a ``LocalProvider``, without blocking the event loop."""
+    value = await asyncio.to_thread(manager.__enter__)
+    try:
+        yield value
+    finally:
+        await asyncio.to_thread(manager.__exit__, None, None, None)

@@ -146,7 +146,9 @@ class TemporalServer:
                 await asyncio.sleep(_LOOK_AGAIN_SECONDS)
             else:
                 return
-        raise ConfigurationError("the Temporal server did not start")
+        raise ConfigurationError(
+            "the Temporal server did not start", remedy="run 'temporal server start-dev', which shows the reason"
+        )
 
     def close(self) -> None:
         """End it."""

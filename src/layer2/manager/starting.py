@@ -238,7 +238,11 @@ class Starter:
         await self.journal.act(shared=self.shared)
         if record.terms is None:
             if self._may_be_continued(record):
-                raise JournalBusy("another process may be starting the transfer", transfer_id=record.swap_id)
+                raise JournalBusy(
+                    "another process may be starting the transfer",
+                    transfer_id=record.swap_id,
+                    remedy="try again two minutes after the quote was issued",
+                )
             moved = await self._abandon_orphan(record)
             if moved is None or moved.is_final:
                 return False

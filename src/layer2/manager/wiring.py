@@ -9,7 +9,14 @@ from functools import partial
 from typing import Self
 
 from layer2.aio.blocking import Portal
-from layer2.assembly import JoiningLegs, journal_place, open_journal, open_layers, open_provider
+from layer2.assembly import (
+    JoiningLegs,
+    journal_place,
+    open_journal,
+    open_layers,
+    open_provider,
+    temporal_is_missing,
+)
 from layer2.config import Layer2Config
 from layer2.errors import ConfigurationError, Layer2Error
 from layer2.legs.timelock_settings import settings_for
@@ -100,11 +107,7 @@ class Wiring:
             from layer2.workers.connection import Temporal
             from layer2.workers.engine import READ_SECONDS, WorkflowEngine
         except ModuleNotFoundError as error:
-            raise ConfigurationError(
-                "transfers on Temporal workers need temporalio",
-                code="missing_extra",
-                remedy="install the extra: pip install 'layer2[temporal]'",
-            ) from error
+            raise temporal_is_missing() from error
         turns = Turns(*parts, lambda _: None)
         closing.push_async_callback(turns.aclose)
         temporal = await Temporal.connect(self._config.temporal, lazy=True)

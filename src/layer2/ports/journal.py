@@ -200,12 +200,16 @@ class SwapJournal(Protocol):
         """Take the lock that lets only one process act on the journal. Can be repeated.
 
         Args:
-            shared: act together with other workers. They exclude a single process, and it excludes them.
+            shared: share the lock with workers and front ends. They exclude a single process, and it excludes them.
 
         Raises:
             JournalBusy: another process acts on the journal.
-            ConfigurationError: ``shared``, and workers cannot share a journal of this kind.
+            ConfigurationError: ``shared``, and the journal is of a kind that workers cannot share, or has a register.
         """
+        ...
+
+    async def workers(self) -> frozenset[str]:
+        """The ids of the processes that share the lock now, this one included."""
         ...
 
     async def create(self, record: SwapRecord) -> SwapRecord:

@@ -17,7 +17,7 @@ class CompactMap(Generic[V]):
 
     A dict takes about 130 bytes for an entry with a key of 32 bytes. What this map pays for it: with 100,000 entries,
     adding or removing one takes some 50 microseconds, and two different keys count as the same one with a probability
-    of about 1 in 10**9. Nobody can choose such keys, because the fingerprints differ from process to process.
+    of about 1 in 10**9. No other party can choose such keys, because Python draws new fingerprints for each process.
     """
 
     def __init__(self) -> None:

@@ -25,8 +25,7 @@ class Limits(Section):
     max_open_swaps_per_taker: int = Field(default=5, ge=1)
     """of these, for one account or key of a taker"""
     max_unfinished_swaps: int = Field(default=1_000, ge=1, le=100_000)
-    """maximum number of swaps that have not ended, including those that only wait for finality; each asks your
-    nodes at every block"""
+    """maximum number of swaps that have not ended, including those that only wait for finality"""
     max_acceptances: int = Field(default=64, ge=1, le=1_000)
     """maximum number of swaps that are being accepted at the same time, and of quotes that are being issued; as many
     wait for half a second, and more are refused as `busy`"""

@@ -1,4 +1,4 @@
-"""The lifetime of a provider's processes: their signals, their place on the journal, their ready file, their tasks."""
+"""The lifetime of a provider or a worker as a process: signals, the wait for the journal, the ready file, tasks."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 def spare_collections() -> None:
     """Search for cycles of objects less often, and not among those that exist now, which are mostly modules.
 
-    Otherwise these searches take about a tenth of a provider's processor time.
+    Otherwise these searches take about a tenth of the process's time.
     """
     gc.freeze()
     gc.set_threshold(_YOUNG_OBJECTS, 10, 10)
@@ -146,7 +146,7 @@ def background(work: Coroutine[object, None, None]) -> Callable[[], Coroutine[ob
 
 
 def forget(ready_file: Path | None) -> None:
-    """Remove the file that a killed provider left behind."""
+    """Remove the ready file of an earlier process that was killed."""
     if ready_file is not None:
         ready_file.unlink(missing_ok=True)
 

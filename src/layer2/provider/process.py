@@ -14,7 +14,7 @@ from pathlib import Path
 
 import structlog
 
-from layer2.assembly import JoiningLegs, open_journal, open_layers
+from layer2.assembly import JoiningLegs, open_journal, open_layers, temporal_is_missing
 from layer2.errors import AuthenticationFailed, ConfigurationError, Layer2Error, WrongNetwork
 from layer2.model.layers import Layer2ProtocolType
 from layer2.ports.clock import Clock, Entropy, SystemClock, SystemEntropy
@@ -195,11 +195,7 @@ async def _open_workflows(
     try:
         from layer2.provider.workflows import open_engine
     except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            "swaps on Temporal workers need temporalio",
-            code="missing_extra",
-            remedy="install the extra: pip install 'layer2[temporal]'",
-        ) from error
+        raise temporal_is_missing() from error
     return await open_engine(settings, journal, legs, clock, book, on_change, closing)
 
 

@@ -44,17 +44,18 @@ async def open_engine(
     turns = Turns(journal, legs, None, settings.timelocks, clock, lambda _: None)
     closing.push_async_callback(turns.aclose)
     engine = WorkflowEngine(journal, temporal, turns, on_change)
+    # Workers write versions too, and the book has not read any of them yet.
     book.current_at = -math.inf
     closing.push_async_callback(background(_keep_reading(engine, book, journal, clock)))
     return engine
 
 
 async def _keep_reading(engine: WorkflowEngine, book: SwapBook, journal: Journal, clock: Clock) -> None:
-    """Read what others have written, until cancelled."""
+    """Read what workers and other front ends have written, until cancelled."""
     while True:
         began = clock.now()
         try:
-            # An acceptance reads it too, and few swaps if this is recent.
+            # An acceptance reads the same, and then has few swaps to read.
             await book.read_others(journal)
             await engine.read(Role.PROVIDER)
         except Layer2Error as error:

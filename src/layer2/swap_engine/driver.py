@@ -329,7 +329,7 @@ class Driver:
         return max(min(time for time in times if time is not None), _SHORTEST_WAIT_SECONDS)
 
     async def has_changed(self, look: Look, seconds: float) -> bool:
-        """Wait until a layer may show something else than the last turn found; return whether it did in time."""
+        """Wait until a layer may show another view than in the last turn; return whether one did in these seconds."""
         waits = {
             end: asyncio.ensure_future(self._legs.layer(end).wait_for_change(self._legs.htlcs[end], view))
             for end, view in look.observed.views.items()

@@ -1,4 +1,4 @@
-"""What all drivers of a runner share, and their retries."""
+"""What all drivers of a process share, and their retries."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LONGEST_RETRY_SECONDS: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class RunnerContext:
-    """The dependencies and settings that all drivers of a runner share."""
+    """The dependencies and settings that all drivers of a ``SwapRunner`` or of ``Turns`` share."""
 
     journal: SwapJournal
     legs: Mapping[Layer2ProtocolType, HtlcLayer]

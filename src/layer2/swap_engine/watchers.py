@@ -41,20 +41,20 @@ class Watchers:
 
     @property
     def is_closed(self) -> bool:
-        """Whether these are closed."""
+        """Whether new readers are refused."""
         return self._closed
 
     def check_open(self, swap_id: SwapId | None) -> None:
-        """Check that these are open.
+        """Check that new readers are accepted.
 
         Raises:
-            TaskCancelled: they are closed; the swap resumes at the next start.
-            JournalError: they were closed for that reason.
+            TaskCancelled: the readers were closed; the swap resumes at the next start.
+            JournalError: the readers were closed for that reason.
         """
         if not self._closed:
             return
         if self._because is None:
-            raise TaskCancelled("the runner was closed; the swap resumes at the next start", transfer_id=swap_id)
+            raise TaskCancelled("the engine was closed; the swap resumes at the next start", transfer_id=swap_id)
         raise JournalError(
             self._because.message, code=self._because.code, remedy=self._because.remedy, transfer_id=swap_id
         )
@@ -103,6 +103,24 @@ class Watchers:
             for queue in queues:
                 queue.put_nowait(None)
 
+    async def load(self, swap_id: SwapId) -> SwapRecord:
+        """The newest version.
+
+        Raises:
+            UnknownTransfer: the journal has no such swap.
+            TaskCancelled: the readers were closed, and so was the journal.
+            JournalError: it cannot be read, or the readers were closed for that reason.
+        """
+        try:
+            record = await self._journal.load(swap_id)
+        except JournalError:
+            # If the readers were closed first, a closed journal is not a failure.
+            self.check_open(swap_id)
+            raise
+        if record is None:
+            raise UnknownTransfer("the journal has no such transfer", transfer_id=swap_id)
+        return record
+
     async def _next_version(
         self, queue: asyncio.Queue[SwapRecord | None], swap_id: SwapId, poll_seconds: float
     ) -> SwapRecord:
@@ -114,23 +132,5 @@ class Watchers:
             return await self.load(swap_id)
         if newer is None:
             self.check_open(swap_id)
-        assert newer is not None, "readers end once these are closed"
+        assert newer is not None, "a reader ends only after the readers were closed"
         return newer
-
-    async def load(self, swap_id: SwapId) -> SwapRecord:
-        """The newest version.
-
-        Raises:
-            UnknownTransfer: the journal has no such swap.
-            TaskCancelled: these are closed, and so is the journal.
-            JournalError: it cannot be read, or these were closed for that reason.
-        """
-        try:
-            record = await self._journal.load(swap_id)
-        except JournalError:
-            # If the runner was closed first, a closed journal is not a failure.
-            self.check_open(swap_id)
-            raise
-        if record is None:
-            raise UnknownTransfer("the journal has no such transfer", transfer_id=swap_id)
-        return record

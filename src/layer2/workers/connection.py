@@ -55,8 +55,12 @@ class Temporal:
         """The name of this process in histories. It is random, and names no machine."""
         return self.client.identity
 
-    async def start(self, swap_id: SwapId) -> None:
-        """Start the workflow of a swap, unless it runs."""
+    async def start(self, swap_id: SwapId, *, has_news: bool = False) -> None:
+        """Start the workflow of a swap, unless it runs.
+
+        Args:
+            has_news: if it runs, it orders a turn.
+        """
         try:
             await self.client.start_workflow(
                 SwapWorkflow.run,
@@ -64,6 +68,7 @@ class Temporal:
                 id=swap_id,
                 task_queue=self.task_queue,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                start_signal=NEWS if has_news else None,
                 rpc_timeout=_CALL,
             )
         except (RPCError, RuntimeError) as error:
@@ -82,4 +87,8 @@ class Temporal:
 def _unreachable(error: RPCError | RuntimeError) -> NodeUnreachable:
     # A lazy connection that cannot be made raises a RuntimeError.
     reason = error.status.name if isinstance(error, RPCError) else "no connection"
-    return NodeUnreachable(f"the Temporal server did not answer: {reason}", outcome=Outcome.UNKNOWN)
+    return NodeUnreachable(
+        f"the Temporal server did not answer: {reason}",
+        outcome=Outcome.UNKNOWN,
+        remedy="check that it runs, and temporal.address",
+    )

@@ -49,9 +49,11 @@ class WorkflowEngine:
         self._versions: dict[SwapId, int] = {}
         """The version of each open swap that was read last."""
         self._found: dict[SwapId, tuple[int, float]] = {}
-        """The swaps of other processes that had no turn since they were seen first: the version, and when."""
+        """The version and the time at which a swap of another process was seen first, until it has had a turn."""
         self._starting: dict[SwapId, asyncio.Task[None]] = {}
         self._started_at = asyncio.get_running_loop().time()
+        self._workers: frozenset[str] = frozenset()
+        """Those that were there at the last read."""
         self._places = asyncio.Semaphore(_STARTS)
 
     def drive(self, record: SwapRecord) -> None:
@@ -93,13 +95,19 @@ class WorkflowEngine:
         """Announce what workers and other processes wrote since the last call.
 
         One statement reads the versions of all open swaps. Some of their workflows may have been terminated or lost,
-        so now and then it also starts all of them again.
+        so now and then it also starts all of them again. If a worker is gone, each swap has a turn: nothing follows
+        the legs any more that it followed.
         """
         now = asyncio.get_running_loop().time()
         if now - self._started_at >= _START_AGAIN_SECONDS:
             await self.resume((role,))
             self._started_at = now
+        workers = await self._journal.workers()
         known = dict(self._versions)
+        if self._workers - workers:
+            for swap_id in known:
+                self._start(swap_id, has_news=True)
+        self._workers = workers
         versions = await self._journal.open_versions(role)
         self._start_found(versions)
         changed = [swap_id for swap_id, version in versions.items() if known.get(swap_id, 0) < version]
@@ -144,7 +152,10 @@ class WorkflowEngine:
         return tuple(self._versions)
 
     def _start_found(self, versions: Mapping[SwapId, int]) -> None:
-        """Start workflows that no other process may have started. To start one that runs has no effect."""
+        """Start the workflows of swaps of other processes that have had no turn for a while.
+
+        The process that accepted a swap may be gone. To start a workflow that runs has no effect.
+        """
         now = asyncio.get_running_loop().time()
         for swap_id, (version, since) in tuple(self._found.items()):
             had_turn = versions.get(swap_id) != version
@@ -153,18 +164,19 @@ class WorkflowEngine:
                 if not had_turn:
                     self._start(swap_id)
 
-    def _start(self, swap_id: SwapId) -> None:
+    def _start(self, swap_id: SwapId, *, has_news: bool = False) -> None:
         if swap_id not in self._starting:
-            task = asyncio.get_running_loop().create_task(self._keep_starting(swap_id), name="layer2-start")
+            starting = self._keep_starting(swap_id, has_news=has_news)
+            task = asyncio.get_running_loop().create_task(starting, name="layer2-start")
             self._starting[swap_id] = task
             task.add_done_callback(lambda _: self._starting.pop(swap_id))
 
-    async def _keep_starting(self, swap_id: SwapId) -> None:
+    async def _keep_starting(self, swap_id: SwapId, *, has_news: bool) -> None:
         pause = _FIRST_RETRY_SECONDS
         while True:
             try:
                 async with self._places:
-                    return await self._temporal.start(swap_id)
+                    return await self._temporal.start(swap_id, has_news=has_news)
             except Layer2Error as error:
                 LOG.warning("the workflow of swap %s cannot be started: %s; retry in %.1f s", swap_id, error, pause)
             await asyncio.sleep(pause)

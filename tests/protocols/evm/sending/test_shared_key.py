@@ -354,7 +354,7 @@ async def test_an_act_that_a_worker_repeats_for_another_one_counts_as_sent_if_it
     await two.client._account._journaled.catch_up(0.0)
 
     async def unreachable(_: bytes) -> bytes:
-        raise NodeUnreachable("nobody is there", outcome=Outcome.NOT_SENT)
+        raise NodeUnreachable("the node is down", outcome=Outcome.NOT_SENT)
 
     two.client._account._sender._node.send = unreachable  # type: ignore[method-assign, assignment]  # the injected fault
     with pytest.raises(NodeUnreachable) as down:

@@ -94,7 +94,7 @@ class ChainNews:
                     for payment_hash in tuple(self._followed):
                         self.compare(payment_hash)
         except Exception:
-            # No swap may sleep on because of a fault in this package.
+            # A fault in this package must not leave a swap asleep.
             LOG.exception("the legs on Bitcoin's chain are no longer followed")
             for legs in tuple(self._followed.values()):
                 for each in tuple(legs):
