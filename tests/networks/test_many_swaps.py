@@ -17,7 +17,7 @@ from networks.mining import BitcoinMiner
 from networks.parties import ProviderProcess
 from networks.swaps import DIRECTIONS, Swaps, completed
 
-AT_ONCE: Final = 700
+AT_ONCE: Final = 1_000
 """In both directions together."""
 CHANNELS: Final = 4
 """lnd allows 483 payments in flight in one channel, and 1,000 swaps can be under way in a direction."""
