@@ -14,6 +14,7 @@ import aiohttp
 from whole_swaps.network import cpu_seconds
 
 from layer2 import Layer2Manager
+from layer2.cli.demo_workers import settings_for_many
 from layer2.config.sections import TemporalSection
 from layer2.journal.sql_journal import SqlJournal
 from layer2.local.network import LocalNetwork, LocalNetworkControl
@@ -27,7 +28,6 @@ from postgres_server import Server
 __all__ = ["Deployment", "Machine", "deployed"]
 
 _PLACES: Final = 10_000
-_ALL_MONEY: Final = 100_000_000
 _CALL_MILLISECONDS: Final = 120_000
 _WITH_WORKERS: Final = ("-m", "layer2.provider.process", "--engine", "temporal")
 _LOOK_AGAIN_SECONDS: Final = 0.1
@@ -97,19 +97,7 @@ async def deployed(machine: Machine, name: str, *, with_workers: bool) -> AsyncI
     await asyncio.to_thread(place.mkdir)
     url = await machine.postgres.journal()
     section = TemporalSection(address=machine.temporal.address, task_queue="bench")
-    settings = {
-        "journal": {"url": url},
-        "temporal": {"address": section.address, "task_queue": section.task_queue},
-        # Both ways use two layers.
-        "bitcoin": None,
-        "rootstock": None,
-        "max_open_swaps": _PLACES,
-        "max_open_swaps_per_taker": _PLACES,
-        "max_unfinished_swaps": _PLACES,
-        # Else swaps would wait for a safe block from a sum on.
-        "safe_from_sat": _ALL_MONEY,
-        "finalized_from_sat": _ALL_MONEY,
-    }
+    settings = settings_for_many(url, section)
     program = {"program": _WITH_WORKERS} if with_workers else {}
     provider = LocalProvider(machine.network, place / "provider", **program, **settings)  # type: ignore[arg-type]
     async with AsyncExitStack() as stack:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from layer2 import BTC, Layer2Config, Layer2Manager, Layer2ProtocolType
+from layer2.assembly import clients
 from layer2.config import JournalSection, ProviderSection
 from layer2.errors import (
     AsyncRuntimeError,
@@ -90,7 +91,7 @@ class Parts:
 def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Parts:
     made = Parts(tmp_path)
     monkeypatch.setattr("layer2.assembly.swaps.open_clients", lambda *_: made.clients)
-    monkeypatch.setattr(wiring, "open_provider", lambda *_: made.provider)
+    monkeypatch.setattr(clients, "open_provider", lambda *_: made.provider)
     monkeypatch.setattr(wiring, "SwapRunner", made.runner)
     return made
 

@@ -3,7 +3,7 @@
 Managers, providers and the command line use it. It alone decides which client a table of the configuration gets.
 """
 
-from layer2.assembly.clients import open_clients, open_provider, reading_client
+from layer2.assembly.clients import open_clients, open_provider, open_providers, reading_client
 from layer2.assembly.extras import temporal_is_missing
 from layer2.assembly.joining import JoiningLegs
 from layer2.assembly.owners import check_owners, owner_conflicts, owners_of
@@ -18,6 +18,7 @@ __all__ = [
     "open_journal",
     "open_layers",
     "open_provider",
+    "open_providers",
     "owner_conflicts",
     "owners_of",
     "reading_client",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
 from shutil import copytree
@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Final
 
-from layer2.config import BitcoinSection, BobSection, LayerSettings, ProviderSection, RootstockSection
+from layer2.config import BitcoinSection, BobSection, Layer2Config, LayerSettings, ProviderSection, RootstockSection
 from layer2.model.layers import Layer2ProtocolType
 from layer2.net.client_settings import ClientSettings, ConnectionPoolConfig
 from layer2.ports.client import Client
@@ -23,7 +23,7 @@ from layer2.protocols.lightning import LightningNetwork, LightningSettings
 from layer2.protocols.rootstock import RootstockClient
 from layer2.provider_client import ProviderClient, ProviderEndpoint
 
-__all__ = ["open_clients", "open_provider", "reading_client"]
+__all__ = ["open_clients", "open_provider", "open_providers", "reading_client"]
 
 _NONE_HELD: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -130,3 +130,18 @@ def open_provider(section: ProviderSection, pool: ConnectionPoolConfig, timeout_
     """
     endpoint = ProviderEndpoint(section.name, section.url, bytes.fromhex(section.identity_key))
     return ProviderClient(endpoint, pool, timeout_ms)
+
+
+def open_providers(config: Layer2Config, stack: AsyncExitStack) -> Sequence[ProviderClient]:
+    """Create the clients of all providers of a taker.
+
+    Args:
+        stack: closes them.
+
+    Raises:
+        ConfigurationError: as ``open_provider``.
+    """
+    providers = [open_provider(each, config.connection_pool, config.default_timeout_ms) for each in config.providers]
+    for provider in providers:
+        stack.push_async_callback(provider.aclose)
+    return providers

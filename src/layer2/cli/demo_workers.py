@@ -34,7 +34,7 @@ from layer2.terms.transfers import Transfer
 from layer2.workers.connection import Temporal
 from layer2.workers.history import SwapHistory
 
-__all__ = ["demo_of_workers"]
+__all__ = ["demo_of_workers", "settings_for_many"]
 
 _AMOUNT: Final = 10_000
 _MAX_FEE: Final = 1_000
@@ -108,7 +108,7 @@ async def _stage(place: Path, temporal: str | None, postgres: str | None) -> Asy
         stack.push_async_callback(asyncio.to_thread, simnet.down, place / "simnet")
         # Its queue is new, because the user's server may have others.
         section = TemporalSection(address=servers.temporal, task_queue=f"layer2-demo-{secrets.token_hex(4)}")
-        settings = _provider_settings(servers.postgres, section)
+        settings = settings_for_many(servers.postgres, section)
         program = ("-m", "layer2.provider.process", "--engine", "temporal")
         provider = await stack.enter_async_context(
             entered(LocalProvider(network, place / "provider", program=program, **settings))
@@ -129,7 +129,8 @@ async def _stage(place: Path, temporal: str | None, postgres: str | None) -> Asy
             )
 
 
-def _provider_settings(journal_url: str, temporal: TemporalSection) -> dict[str, object]:
+def settings_for_many(journal_url: str, temporal: TemporalSection) -> dict[str, object]:
+    """Settings of a provider of BOB and Lightning that limit neither the number of swaps nor their sum."""
     return {
         "journal": {"url": journal_url},
         "temporal": {"address": temporal.address, "task_queue": temporal.task_queue},

@@ -10,7 +10,7 @@ from typing import Literal
 from layer2.assembly import journal_place, register_place
 from layer2.cli.exit_status import ExitStatus
 from layer2.cli.journal_reading import check_exists, configured_owners, existing_journal, guard_holder, is_stopped
-from layer2.cli.output import Result, table
+from layer2.cli.output import Line, Result, table
 from layer2.cli.session import InSession
 from layer2.cli.transfer_wording import state_name
 from layer2.cli.wording import fields_of
@@ -105,12 +105,8 @@ async def add(
     if yes:
         return Result(data, [shown, f"added to {place}"])
     words = ("journal", "add", *(word for word in (kind, value) if word), "--yes")
-    problem = ConfigurationError(
-        f"nothing was added to {place}",
-        code="needs_yes",
-        remedy=f"if all of these are yours: {session.hint(*words)}",
-    )
-    return Result(data, [shown], problem=problem, ended=ExitStatus.ACTION_NEEDED)
+    remedy = f"if all of these are yours: {session.hint(*words)}"
+    return _unconfirmed(data, f"nothing was added to {place}", remedy, shown)
 
 
 async def check(*, session: InSession) -> Result:
@@ -210,14 +206,10 @@ async def renew_register(*, yes: bool = False, session: InSession) -> Result:
     """
     place, register = _both_places(session)
     check_exists(place)
-    data = {"place": str(place), "register": str(register), "made": yes}
+    data: dict[str, object] = {"place": str(place), "register": str(register), "made": yes}
     if not yes:
-        problem = ConfigurationError(
-            f"no register was made at {register}",
-            code="needs_yes",
-            remedy=f"if the one of {place} is lost: {session.hint('journal', 'renew-register', '--yes')}",
-        )
-        return Result(data, [], problem=problem, ended=ExitStatus.ACTION_NEEDED)
+        remedy = f"if the one of {place} is lost: {session.hint('journal', 'renew-register', '--yes')}"
+        return _unconfirmed(data, f"no register was made at {register}", remedy)
     count = await renew(place, register)
     return Result(data | {"open_swaps": count}, [f"made {register} for {place}, and marked {count} open swaps"])
 
@@ -234,16 +226,17 @@ async def release_register(*, yes: bool = False, session: InSession) -> Result:
     """
     place, register = _both_places(session)
     check_exists(place)
-    data = {"place": str(place), "register": str(register), "released": yes}
+    data: dict[str, object] = {"place": str(place), "register": str(register), "released": yes}
     if not yes:
-        problem = ConfigurationError(
-            f"{place} still has the register {register}",
-            code="needs_yes",
-            remedy=f"to use it without one: {session.hint('journal', 'release-register', '--yes')}",
-        )
-        return Result(data, [], problem=problem, ended=ExitStatus.ACTION_NEEDED)
+        remedy = f"to use it without one: {session.hint('journal', 'release-register', '--yes')}"
+        return _unconfirmed(data, f"{place} still has the register {register}", remedy)
     await release(place, register)
     return Result(data, [f"{place} has no register now; name none in [journal]"])
+
+
+def _unconfirmed(data: dict[str, object], message: str, remedy: str, *shown: Line) -> Result:
+    problem = ConfigurationError(message, code="needs_yes", remedy=remedy)
+    return Result(data, shown, problem=problem, ended=ExitStatus.ACTION_NEEDED)
 
 
 def _both_places(session: InSession) -> tuple[JournalPlace, JournalPlace]:

@@ -39,7 +39,7 @@ def bind(connection: Connection) -> None:
 
 
 def release(connection: Connection) -> None:
-    """Note that the journal has no register any more."""
+    """Note that the journal no longer has a register."""
     connection.execute(update(lineage).values(has_register=False))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Final
 
-from layer2.assembly import open_provider
+from layer2.assembly import open_providers
 from layer2.config import Layer2Config
 from layer2.errors import Layer2Error
 from layer2.legs.leg import Htlc
@@ -92,7 +92,5 @@ def open_releases(
     closing: AsyncExitStack,
 ) -> Releases:
     """Releases with connections of their own to the providers. The caller notes the transfers, and starts it."""
-    providers = [open_provider(each, config.connection_pool, config.default_timeout_ms) for each in config.providers]
-    for provider in providers:
-        closing.push_async_callback(provider.aclose)
+    providers = open_providers(config, closing)
     return Releases(journal, legs, {provider.endpoint.name: provider for provider in providers})

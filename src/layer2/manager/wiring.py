@@ -14,7 +14,7 @@ from layer2.assembly import (
     journal_place,
     open_journal,
     open_layers,
-    open_provider,
+    open_providers,
     temporal_is_missing,
 )
 from layer2.config import Layer2Config
@@ -81,16 +81,12 @@ class Wiring:
 
     async def _prepare_transfers(self, seed: SeedPreimages, closing: AsyncExitStack) -> None:
         config = self._config
-        pool = config.connection_pool
-        providers = [open_provider(each, pool, config.default_timeout_ms) for each in config.providers]
-        for provider in providers:
-            closing.push_async_callback(provider.aclose)
         self._taker = Taker(
             journal=self._journal,
             records=self.records,
             runner=await self._open_engine(seed, closing),
             legs=self.legs,
-            providers=providers,
+            providers=open_providers(config, closing),
             secrets=seed,
             rules=self._rules,
             clock=self._clock,

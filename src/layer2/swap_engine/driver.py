@@ -101,18 +101,9 @@ class Driver:
                     # If it cannot sleep, the next try comes after another wait.
                     return look
                 self._is_idle = not await self._wait(look)
-            except StaleSwap:
-                LOG.info("%s: another task moved it; loading it again", self._label)
-                self._stale = True
-            except NonceTaken as error:
-                # Nothing was written. The next turn prepares the acts again, with other nonces.
-                LOG.info("%s: %s", self._label, error.message)
-            except Layer2Error as error:
-                LOG.warning("%s: %s", self._name(), error)
-                await asyncio.sleep(self._retries.failed(_TURN))
-            except Exception:
-                LOG.exception("%s: unexpected error", self._name())
-                await asyncio.sleep(self._retries.failed(_TURN))
+            except Exception as error:  # noqa: BLE001 - noted, with its traceback
+                if pause := self._pause_after(error):
+                    await asyncio.sleep(pause)
         self.free()
         return None
 
@@ -144,20 +135,26 @@ class Driver:
         self._stale = True
         try:
             look = await self._turn_and_note()
-        except StaleSwap:
-            LOG.info("%s: another task moved it", self._label)
-            return None, 0.0
-        except NonceTaken as error:
-            # Nothing was written. The next turn prepares the acts again, with other nonces.
-            LOG.info("%s: %s", self._label, error.message)
-            return None, 0.0
-        except Layer2Error as error:
-            LOG.warning("%s: %s", self._name(), error)
-            return None, self._retries.failed(_TURN)
-        except Exception:
-            LOG.exception("%s: unexpected error", self._name())
-            return None, self._retries.failed(_TURN)
+        except Exception as error:  # noqa: BLE001 - noted, with its traceback
+            return None, self._pause_after(error)
         return look, 0.0 if look is None else self._seconds(look)
+
+    def _pause_after(self, error: Exception) -> float:
+        """Log why a turn failed; return the seconds until the next one."""
+        match error:
+            case StaleSwap():
+                LOG.info("%s: another task moved it; loading it again", self._label)
+                self._stale = True
+                return 0.0
+            case NonceTaken():
+                # Nothing was written. The next turn prepares the acts again, with other nonces.
+                LOG.info("%s: %s", self._label, error.message)
+                return 0.0
+            case Layer2Error():
+                LOG.warning("%s: %s", self._name(), error)
+            case _:
+                LOG.error("%s: unexpected error", self._name(), exc_info=error)
+        return self._retries.failed(_TURN)
 
     async def turn(self) -> Look | None:
         """Observe, decide, journal and act once; return what to wait on, or None if the next turn can follow at once.

@@ -7,9 +7,22 @@ from typing import Protocol
 
 from layer2.errors import JournalError
 from layer2.model.transactions import SwapId
-from layer2.ports.journal import Role, SwapRecord
+from layer2.ports.journal import OpenRow, Role, SwapJournal, SwapRecord
 
-__all__ = ["SwapEngine"]
+__all__ = ["SwapEngine", "open_pages"]
+
+
+async def open_pages(journal: SwapJournal, roles: Sequence[Role]) -> AsyncGenerator[Sequence[OpenRow], None]:
+    """The open swaps of these roles that have terms, in pages, the newest of each role first.
+
+    Raises:
+        JournalError: they cannot be read.
+    """
+    for role in roles:
+        before: int | None = None
+        while page := await journal.open_rows(role, before):
+            before = page[-1].number
+            yield page
 
 
 class SwapEngine(Protocol):

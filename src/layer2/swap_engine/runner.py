@@ -19,6 +19,7 @@ from layer2.ports.journal import Role, SwapJournal, SwapRecord
 from layer2.ports.legs import HtlcLayer
 from layer2.ports.signing import PreimageSource
 from layer2.swap_engine.driver import Driver, Look
+from layer2.swap_engine.engine import open_pages
 from layer2.swap_engine.runner_context import Retries, RunnerContext
 from layer2.swap_engine.sleepers import Sleeper, Sleepers
 from layer2.swap_engine.watchers import Watchers
@@ -236,12 +237,9 @@ class SwapRunner:
         """
         found: list[SwapId] = []
         rows: list[Sleeper] = []
-        for role in roles:
-            before: int | None = None
-            while page := await self._journal.open_rows(role, before):
-                before = page[-1].number
-                found += [each.swap_id for each in page]
-                rows += [Sleeper(self._sleepers, each.swap_id, b"", each.collect_by) for each in page]
+        async for page in open_pages(self._journal, roles):
+            found += [each.swap_id for each in page]
+            rows += [Sleeper(self._sleepers, each.swap_id, b"", each.collect_by) for each in page]
         self.check_open(found[0] if found else None)
         self._sleepers.load([row for row in rows if not self._is_driven(row.swap_id)])
         return found

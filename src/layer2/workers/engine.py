@@ -10,6 +10,7 @@ from typing import Final
 from layer2.errors import JournalError, Layer2Error
 from layer2.model.transactions import SwapId
 from layer2.ports.journal import Role, SwapJournal, SwapRecord
+from layer2.swap_engine.engine import open_pages
 from layer2.swap_engine.turns import Turns
 from layer2.swap_engine.watchers import Watchers
 from layer2.workers.connection import Temporal
@@ -76,11 +77,8 @@ class WorkflowEngine:
     async def resume(self, roles: Sequence[Role] = (Role.TAKER, Role.PROVIDER)) -> Sequence[SwapId]:
         """See ``SwapEngine``."""
         found: list[SwapId] = []
-        for role in roles:
-            before: int | None = None
-            while page := await self._journal.open_rows(role, before):
-                before = page[-1].number
-                found += [each.swap_id for each in page]
+        async for page in open_pages(self._journal, roles):
+            found += [each.swap_id for each in page]
         self._watchers.check_open(found[0] if found else None)
         for swap_id in found:
             self._versions.setdefault(swap_id, 0)
@@ -95,8 +93,8 @@ class WorkflowEngine:
         """Announce what workers and other processes wrote since the last call.
 
         One statement reads the versions of all open swaps. Some of their workflows may have been terminated or lost,
-        so now and then it also starts all of them again. If a worker is gone, each swap has a turn: nothing follows
-        the legs any more that it followed.
+        so now and then it also starts all of them again. If a worker is gone, each swap has a turn: nothing
+        follows the legs now that it followed.
         """
         now = asyncio.get_running_loop().time()
         if now - self._started_at >= _START_AGAIN_SECONDS:
@@ -111,7 +109,7 @@ class WorkflowEngine:
         versions = await self._journal.open_versions(role)
         self._start_found(versions)
         changed = [swap_id for swap_id, version in versions.items() if known.get(swap_id, 0) < version]
-        # One that is not open any more has ended.
+        # One that is no longer open has ended.
         for swap_id in (*changed, *(known.keys() - versions.keys())):
             record = await self._journal.load(swap_id)
             if record is None:

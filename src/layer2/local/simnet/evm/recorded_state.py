@@ -31,7 +31,7 @@ __all__ = ["THE_BLOCK", "AccountField", "RecordedState", "StateKey"]
 
 
 class AccountField(Enum):
-    """What an account has besides its storage; WHOLE is the account with its storage."""
+    """A part of an account other than its storage; WHOLE is the account with its storage."""
 
     WHOLE = auto()
     BALANCE = auto()
