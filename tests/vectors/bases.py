@@ -1,0 +1,37 @@
+"""Valid proofs that the cases change."""
+
+from __future__ import annotations
+
+from vectors import evm, invoices
+from vectors.documents import AMOUNT, FEE, Document, proof, terms
+
+__all__ = ["bob_to_lightning", "bob_to_rootstock", "lightning_to_bob", "refunded", "source_only"]
+
+
+def bob_to_lightning(made: Document | None = None) -> Document:
+    """A completed transfer from BOB to Lightning."""
+    made = terms(evm.leg(), invoices.leg()) if made is None else made
+    return proof(made, evm.claimed(made["source"], made), invoices.payment())
+
+
+def lightning_to_bob(made: Document | None = None) -> Document:
+    """A completed transfer from Lightning to BOB."""
+    made = terms(invoices.leg(AMOUNT + FEE), evm.leg(amount=str(AMOUNT))) if made is None else made
+    return proof(made, invoices.payment(), evm.claimed(made["destination"], made))
+
+
+def bob_to_rootstock() -> Document:
+    """A completed transfer between two EVM chains, on the local networks."""
+    made = terms(evm.leg(), evm.leg(layer="ROOTSTOCK", chain_id=33, amount=str(AMOUNT)))
+    return proof(made, evm.claimed(made["source"], made), evm.claimed(made["destination"], made))
+
+
+def refunded() -> Document:
+    """A transfer from BOB whose lock was refunded."""
+    made = terms(evm.leg(), invoices.leg())
+    return proof(made, evm.claimed(made["source"], made, evm.REFUNDED), None)
+
+
+def source_only() -> Document:
+    """The source was collected, and nothing is shown of the destination."""
+    return bob_to_lightning() | {"destination_leg": None}
