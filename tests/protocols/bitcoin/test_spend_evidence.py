@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from layer2.errors import BadAnswer, ProofUndecided
-from layer2.formats.bitcoin_transaction import Transaction
+from layer2.formats.bitcoin_transaction import Transaction, double_sha256
 from layer2.legs.bitcoin_evidence import read_spend
 from layer2.local.simnet.bitcoin.node import BitcoinNode
 from layer2.protocols.bitcoin.chain.evidence import is_canonical, spend_evidence
@@ -38,28 +38,34 @@ def mined(node: BitcoinNode, blocks: int = 3) -> Spend:
     return Spend(spends[2], 0, BlockId(height, node.chain.blocks[height].block.header.hash))
 
 
+def funding_of(node: BitcoinNode) -> Transaction:
+    """The transaction whose output the spend takes."""
+    return node.chain.blocks[3].block.transactions[0]
+
+
 async def test_evidence_is_complete_and_canonical_at_the_depth_that_it_has(node: BitcoinNode, source: Esplora) -> None:
     found = mined(node)
     assert found.block is not None
-    evidence = await spend_evidence(source, found, 6)
+    evidence = await spend_evidence(source, funding_of(node), found, 6)
     assert len(evidence.headers) == 3
     included = read_spend(evidence, "bcrt")
     assert included.transaction == found.transaction
+    assert double_sha256(evidence.funding) == found.transaction.inputs[evidence.input].prevout.tx_hash
     assert (included.block.number, included.block.hash) == (found.block.height, found.block.hash[::-1])
-    assert len((await spend_evidence(source, found, 2)).headers) == 2
+    assert len((await spend_evidence(source, funding_of(node), found, 2)).headers) == 2
     assert await is_canonical(source, evidence, "bcrt", 3)
     with pytest.raises(ProofUndecided, match="3 confirmations"):
         await is_canonical(source, evidence, "bcrt", 4)
 
 
 async def test_evidence_of_a_replaced_block_is_not_canonical(node: BitcoinNode, source: Esplora) -> None:
-    evidence = await spend_evidence(source, mined(node), 6)
+    evidence = await spend_evidence(source, funding_of(node), mined(node), 6)
     node.reorganise(3, True, [])
     assert not await is_canonical(source, evidence, "bcrt", 1)
 
 
 async def test_a_node_that_has_not_reached_the_block_cannot_tell(node: BitcoinNode, source: Esplora) -> None:
-    evidence = await spend_evidence(source, mined(node), 6)
+    evidence = await spend_evidence(source, funding_of(node), mined(node), 6)
     async with esplora_of(started_node()) as behind:
         with pytest.raises(ProofUndecided, match="does not reach"):
             await is_canonical(behind, evidence, "bcrt", 1)
@@ -67,7 +73,7 @@ async def test_a_node_that_has_not_reached_the_block_cannot_tell(node: BitcoinNo
 
 async def test_an_invented_transaction_under_a_real_header_is_not_canonical(node: BitcoinNode, source: Esplora) -> None:
     found = mined(node)
-    evidence = await spend_evidence(source, found, 6)
+    evidence = await spend_evidence(source, funding_of(node), found, 6)
     invented = found.transaction.with_witness(0, (b"\x51", b"\x51"))
     assert not await is_canonical(source, replace(evidence, transaction=invented.encode()), "bcrt", 1)
     assert not await is_canonical(source, replace(evidence, headers=()), "bcrt", 1)
@@ -77,7 +83,7 @@ async def test_an_invented_transaction_under_a_real_header_is_not_canonical(node
 async def test_the_witness_is_the_blocks_and_not_the_mempools(node: BitcoinNode, source: Esplora) -> None:
     found = mined(node)
     seen_before = replace(found, transaction=found.transaction.with_witness(0, (b"\x00", b"\x51")))
-    evidence = await spend_evidence(source, seen_before, 6)
+    evidence = await spend_evidence(source, funding_of(node), seen_before, 6)
     assert read_spend(evidence, "bcrt").transaction == found.transaction
 
 
@@ -87,7 +93,7 @@ async def test_a_transaction_that_is_not_in_the_named_block_gives_no_evidence(
     found = mined(node)
     other: Transaction = replace(found.transaction, locktime=1)
     with pytest.raises(BadAnswer, match="cannot be read"):
-        await spend_evidence(source, replace(found, transaction=other), 6)
+        await spend_evidence(source, funding_of(node), replace(found, transaction=other), 6)
 
 
 async def test_a_chain_that_changes_while_it_is_read_gives_no_evidence(
@@ -104,7 +110,7 @@ async def test_a_chain_that_changes_while_it_is_read_gives_no_evidence(
     node.reorganise(3, True, [])
     monkeypatch.setattr(source, "block", served)
     with pytest.raises(BadAnswer, match="changed") as caught:
-        await spend_evidence(source, found, 6)
+        await spend_evidence(source, funding_of(node), found, 6)
     assert caught.value.retryable
     with pytest.raises(BadAnswer, match="another block"):
-        await spend_evidence(source, replace(found, block=BlockId(found.block.height, bytes(32))), 6)
+        await spend_evidence(source, funding_of(node), replace(found, block=BlockId(found.block.height, bytes(32))), 6)
