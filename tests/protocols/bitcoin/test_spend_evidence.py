@@ -7,16 +7,30 @@ from dataclasses import replace
 
 import pytest
 
-from layer2.errors import BadAnswer, ProofUndecided
-from layer2.formats.bitcoin_transaction import Transaction, double_sha256
-from layer2.legs.bitcoin_evidence import read_spend
+from layer2.errors import BadAnswer, ProofRefused, ProofUndecided
+from layer2.formats.bitcoin_transaction import (
+    REPLACEABLE,
+    SIGHASH_ALL,
+    OutPoint,
+    Transaction,
+    TxIn,
+    TxOut,
+    double_sha256,
+    witness_sighash,
+)
+from layer2.legs.bitcoin_evidence import read_spend, shown_of
+from layer2.legs.shown import LegOutcome
+from layer2.local.simnet.bitcoin.chain import ANYONE, TransactionRefused
 from layer2.local.simnet.bitcoin.node import BitcoinNode
 from layer2.protocols.bitcoin.chain.evidence import is_canonical, spend_evidence
 from layer2.protocols.bitcoin.chain.outputs import Spend
 from layer2.protocols.bitcoin.source.esplora import Esplora
 from layer2.protocols.bitcoin.source.port import BlockId
+from proofs import made_bitcoin as btc
 from protocols.bitcoin.served_chain import esplora_of
 from simnet.bitcoin.coins import REWARD, reward_of, spend, started_node
+
+HTLC = replace(btc.HTLC, locktime=100)
 
 
 @pytest.fixture
@@ -85,6 +99,53 @@ async def test_the_witness_is_the_blocks_and_not_the_mempools(node: BitcoinNode,
     seen_before = replace(found, transaction=found.transaction.with_witness(0, (b"\x00", b"\x51")))
     evidence = await spend_evidence(source, funding_of(node), seen_before, 6)
     assert read_spend(evidence, "bcrt").transaction == found.transaction
+
+
+def returned(made_by: Transaction) -> Transaction:
+    """The payer's refund of the first output, signed over the amount of the leg."""
+    source = TxIn(OutPoint(made_by.hash, 0), REPLACEABLE)
+    unsigned = Transaction(2, (source,), (TxOut(btc.AMOUNT - 1_000, ANYONE),), HTLC.locktime)
+    digest = witness_sighash(unsigned, 0, HTLC.script, btc.AMOUNT, SIGHASH_ALL)
+    signature = btc.PAYER.sign(digest, hasher=None) + bytes([SIGHASH_ALL])
+    return unsigned.with_witness(0, HTLC.refund_witness(signature))
+
+
+@pytest.mark.parametrize(
+    ("script", "amount", "check"),
+    [
+        (HTLC.program, btc.AMOUNT, None),
+        (b"\x52" + HTLC.program[1:], btc.AMOUNT, "script"),
+        (b"\x60" + HTLC.program[1:], btc.AMOUNT + 1, "script"),
+    ],
+    ids=["the leg's output", "witness version 2", "witness version 16"],
+)
+async def test_a_return_that_consensus_accepts_is_shown_only_of_the_legs_output(
+    node: BitcoinNode, source: Esplora, script: bytes, amount: int, check: str | None
+) -> None:
+    funding = spend(reward_of(node), [amount, REWARD - amount - 1_000], script=script)
+    node.mine(1, [funding])
+    refund = returned(funding)
+    height = node.mine(1, [refund])
+    found = Spend(refund, 0, BlockId(height, node.chain.blocks[height].block.header.hash))
+    evidence = await spend_evidence(source, funding, found, 6)
+    assert await is_canonical(source, evidence, "bcrt", 1)
+    if check is None:
+        shown = shown_of(evidence, HTLC, btc.AMOUNT, prefix="bcrt", least_work=None)
+        assert shown.outcome is LegOutcome.RETURNED
+        return
+    with pytest.raises(ProofRefused) as caught:
+        shown_of(evidence, HTLC, btc.AMOUNT, prefix="bcrt", least_work=None)
+    assert caught.value.check == check
+
+
+async def test_consensus_accepts_no_return_of_the_legs_output_without_the_payers_signature(node: BitcoinNode) -> None:
+    funding = spend(reward_of(node), [btc.AMOUNT, 1_000], script=HTLC.program)
+    node.mine(1, [funding])
+    refund = returned(funding)
+    for forged in (replace(refund, locktime=HTLC.locktime - 1), refund.with_witness(0, HTLC.refund_witness(b""))):
+        with pytest.raises(TransactionRefused, match="script"):
+            node.mine(1, [forged])
+    node.mine(1, [refund])
 
 
 async def test_a_transaction_that_is_not_in_the_named_block_gives_no_evidence(
