@@ -106,6 +106,22 @@ def _bitcoin_evidence(data: bytes) -> bool:
     return False
 
 
+def _bitcoin_funding(data: bytes) -> bool:
+    """The funding of a spend that names the hash of these bytes, which a fuzzer cannot find."""
+    claim = made_bitcoin.spend()
+    spent = replace(claim.inputs[1], prevout=bitcoin_transaction.OutPoint(bitcoin_transaction.double_sha256(data), 1))
+    evidence = made_bitcoin.evidence_of(replace(claim, inputs=(claim.inputs[0], spent)))
+    leg = made_bitcoin.LEG
+    owed = Owed(Side.PAYER, leg.amount, leg.payment_hash, bytes(32), 0)
+    with suppress(ProofRefused):
+        leg.check_evidence(replace(evidence, funding=data), owed, EvidencePolicy())
+        funding = bitcoin_transaction.decode_transaction(data)
+        assert funding.stripped == data
+        assert funding.outputs[1] == bitcoin_transaction.TxOut(leg.amount, leg.htlc.program)
+        return True
+    return False
+
+
 def _encoded(block: BitcoinBlock) -> bytes:
     count = bitcoin_transaction.compact_size(len(block.transactions))
     return block.header.encode() + count + b"".join(each.encode() for each in block.transactions)
@@ -367,6 +383,7 @@ TARGETS = {
     "bitcoin_transaction": Target(_bitcoin_transaction, (*_spends(), made_bitcoin.coinbase([], witness=()).encode())),
     "bitcoin_block": Target(_bitcoin_block, _blocks()),
     "bitcoin_evidence": Target(_bitcoin_evidence, tuple([b"\x01" + each for each in _spends()])),
+    "bitcoin_funding": Target(_bitcoin_funding, (made_bitcoin.FUNDING.stripped,)),
     "rsk_header": Target(fuzzed_rootstock.header, fuzzed_rootstock.HEADERS),
     "rsk_trie": Target(fuzzed_rootstock.trie, fuzzed_rootstock.PATHS),
     "rsk_evidence": Target(fuzzed_rootstock.evidence, fuzzed_rootstock.RECEIPTS),

@@ -31,8 +31,9 @@ HTLC = BitcoinHtlc(
     payee_release=RELEASE.public_key.format(),
     locktime=900_000,
 )
-HELD = Held(OutPoint(b"\x09" * 32, 1), AMOUNT)
 TO = b"\x00\x14" + bytes(20)
+FUNDING = Transaction(2, (TxIn(OutPoint(b"\x09" * 32, 1), 0),), (TxOut(AMOUNT, TO), TxOut(AMOUNT, HTLC.program)), 0)
+HELD = Held(OutPoint(FUNDING.hash, 1), AMOUNT)
 HEIGHT = 850_000
 TRANSACTIONS = 2_000
 """In the block of the evidence."""
@@ -50,7 +51,7 @@ async def measure_claims(effort: Effort) -> list[Figure]:
 async def measure_proofs(effort: Effort) -> list[Figure]:
     """Measure the check of a claim in a block of many transactions, under some headers."""
     evidence = _evidence()
-    size = len(evidence.transaction) + len(evidence.coinbase) + 80 * len(evidence.headers)
+    size = len(evidence.funding) + len(evidence.transaction) + len(evidence.coinbase) + 80 * len(evidence.headers)
     size += 32 * (len(evidence.witness_path) + len(evidence.coinbase_path))
 
     def verified() -> bool:
@@ -84,6 +85,7 @@ def _evidence() -> BitcoinSpendEvidence:
         headers.append(_mined(headers[-1].hash, bytes(32)))
     return BitcoinSpendEvidence(
         headers=tuple(each.encode() for each in headers),
+        funding=FUNDING.stripped,
         transaction=spend.encode(),
         input=0,
         index=place,

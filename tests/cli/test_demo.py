@@ -95,8 +95,8 @@ def test_the_demo_moves_money_both_ways_and_refuses_five_forgeries(tmp_path: Pat
 @pytest.mark.parametrize(
     ("pair", "forgeries"),
     [
-        ("bitcoin:lightning", ["transaction changed", "header without work", "another preimage"]),
-        ("lightning:bitcoin", ["another preimage", "transaction changed", "header without work"]),
+        ("bitcoin:lightning", ["transaction changed", "funding changed", "header without work", "another preimage"]),
+        ("lightning:bitcoin", ["another preimage", "transaction changed", "funding changed", "header without work"]),
         ("bob:rootstock", ["receipt changed"]),
     ],
 )

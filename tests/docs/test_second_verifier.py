@@ -17,8 +17,9 @@ from formats.rsk_vectors import vectors
 from layer2.contracts.bitcoin_htlc import Branch
 from layer2.contracts.htlc import HTLC_ADDRESS
 from layer2.errors import ProofRefused
+from layer2.formats.bitcoin_transaction import Transaction
 from layer2.formats.rsk_header import check_work, decode_full_header, encode_full_header
-from layer2.legs.evidence import LightningPaymentEvidence
+from layer2.legs.evidence import BitcoinSpendEvidence, LightningPaymentEvidence
 from layer2.model.transactions import Preimage
 from layer2.proofs.checking import check_proof
 from layer2.proofs.model import TransferProof
@@ -121,12 +122,20 @@ FORGERIES = {
     "network": lambda: made.to_lightning(made.terms(made.evm_leg(chain_id=1))),
 }
 SPEND = btc.evidence_of(btc.spend())
+
+
+def spend_of(made_by: Transaction) -> BitcoinSpendEvidence:
+    """The spend of another output than the leg's, with the leg's witness."""
+    return btc.evidence_of(btc.spend(made_by=made_by), made_by=made_by)
+
+
 BITCOIN_FORGERIES = {
     "header": lambda: btc.from_bitcoin(evidence=replace(SPEND, headers=(SPEND.headers[0], SPEND.headers[2]))),
     "inclusion": lambda: btc.from_bitcoin(evidence=replace(SPEND, index=3)),
     "input": lambda: btc.from_bitcoin(evidence=replace(SPEND, input=2)),
-    "script": lambda: btc.from_bitcoin(evidence=replace(SPEND, input=0)),
-    "amount": lambda: btc.from_bitcoin(evidence=btc.evidence_of(btc.spend(amount=btc.AMOUNT - 1))),
+    "funding": lambda: btc.from_bitcoin(evidence=replace(SPEND, funding=btc.FUNDING.encode())),
+    "script": lambda: btc.from_bitcoin(evidence=spend_of(btc.funding(script=b"\x52" + btc.HTLC.program[1:]))),
+    "amount": lambda: btc.from_bitcoin(evidence=spend_of(btc.funding(btc.AMOUNT - 1))),
     "payment_hash": lambda: btc.from_bitcoin(btc.terms(replace(btc.LEG, payment_hash=OTHER.payment_hash))),
     "outcome": lambda: btc.from_bitcoin(evidence=btc.evidence_of(btc.spend(Branch.REFUND))),
 }

@@ -48,32 +48,44 @@ LEG = BitcoinLeg(
     finality=Finality.SAFE,
 )
 HTLC = LEG.htlc
-FUNDING = OutPoint(b"\x09" * 32, 1)
+
+
+def funding(amount: int = AMOUNT, script: bytes = HTLC.program) -> Transaction:
+    """A transaction whose second output is that of the leg, or another one.
+
+    Args:
+        amount: satoshi of the second output.
+    """
+    source = TxIn(OutPoint(b"\x09" * 32, 0), 0xFFFF_FFFD, witness=(b"\x03" * 71, b"\x04" * 33))
+    return Transaction(2, (source,), (TxOut(30_000, b"\x51"), TxOut(amount, script)), 0)
+
+
+FUNDING = funding()
 
 
 def spend(
     branch: Branch = Branch.CLAIM,
     *,
-    amount: int = AMOUNT,
+    made_by: Transaction = FUNDING,
     kind: int = SIGHASH_ALL,
     outputs: int = 2,
 ) -> Transaction:
     """A transaction whose second input spends the output by a branch. The first input has a key's witness.
 
     Args:
-        amount: what the output holds, in satoshi.
+        made_by: the transaction whose second output is spent.
         kind: the type of the signature of the party that spends.
         outputs: how many the transaction has.
     """
     inputs = (
         TxIn(OutPoint(b"\x08" * 32, 0), 0xFFFF_FFFD, witness=(b"\x01" * 71, b"\x02" * 33)),
-        TxIn(FUNDING, 0xFFFF_FFFD),
+        TxIn(OutPoint(made_by.hash, 1), 0xFFFF_FFFD),
     )
     paid = tuple([TxOut(40_000 + number, b"\x00\x14" + bytes([number]) * 20) for number in range(outputs)])
     made_so_far = Transaction(2, inputs, paid, LOCKTIME if branch is Branch.REFUND else 0)
 
     def signed(key: PrivateKey, type_: int) -> bytes:
-        digest = witness_sighash(made_so_far, 1, HTLC.script, amount, type_)
+        digest = witness_sighash(made_so_far, 1, HTLC.script, made_by.outputs[1].amount, type_)
         return key.sign(digest, hasher=None) + bytes([type_])
 
     match branch:
@@ -137,10 +149,17 @@ class Block:
     witness_hashes: list[bytes]
     headers: list[BitcoinHeader]
 
-    def evidence(self, transaction: Transaction, index: int = 2) -> BitcoinSpendEvidence:
-        """The evidence of the transaction at a place of the block."""
+    def evidence(
+        self, transaction: Transaction, index: int = 2, *, made_by: Transaction = FUNDING
+    ) -> BitcoinSpendEvidence:
+        """The evidence of the transaction at a place of the block.
+
+        Args:
+            made_by: the transaction whose output it spends.
+        """
         return BitcoinSpendEvidence(
             headers=tuple([each.encode() for each in self.headers]),
+            funding=made_by.stripped,
             transaction=transaction.encode(),
             input=1,
             index=index,
@@ -162,9 +181,11 @@ def block_of(transactions: Sequence[Transaction], first: Transaction | None = No
     return Block(reward, hashes, witness_hashes, chain(merkle_root(hashes), bits=bits))
 
 
-def evidence_of(transaction: Transaction, first: Transaction | None = None) -> BitcoinSpendEvidence:
+def evidence_of(
+    transaction: Transaction, first: Transaction | None = None, *, made_by: Transaction = FUNDING
+) -> BitcoinSpendEvidence:
     """The evidence of a transaction at place 2 of a block of five."""
-    return block_of([other(1), transaction, other(2), other(3)], first).evidence(transaction)
+    return block_of([other(1), transaction, other(2), other(3)], first).evidence(transaction, made_by=made_by)
 
 
 def terms(leg: BitcoinLeg = LEG) -> Terms:

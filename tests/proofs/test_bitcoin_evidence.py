@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pbk
 import pytest
 from coincurve.ecdsa import cdata_to_der, der_to_cdata, deserialize_compact, serialize_compact
 from coincurve.utils import GROUP_ORDER_INT
@@ -12,42 +11,11 @@ from coincurve.utils import GROUP_ORDER_INT
 from layer2.contracts.bitcoin_htlc import Branch
 from layer2.errors import ProofRefused
 from layer2.formats.bitcoin_block import merkle_path, merkle_root
-from layer2.formats.bitcoin_transaction import Transaction, double_sha256
-from layer2.legs.bitcoin import BitcoinLeg
-from layer2.legs.evidence import BitcoinSpendEvidence, LightningPaymentEvidence, read_evidence, write_evidence
-from layer2.legs.shown import EvidencePolicy, LegOutcome, LegShown, Owed, Shown
-from layer2.legs.views import Side
+from layer2.formats.bitcoin_transaction import double_sha256
+from layer2.legs.shown import LegOutcome, Shown
 from proofs import made_bitcoin as btc
 from proofs import made_proofs as made
-
-OWED = Owed(Side.PAYER, btc.AMOUNT, made.PREIMAGE.payment_hash, b"\x01" * 32, made.INVOICE_TIME)
-CLAIM = btc.spend()
-OTHERS = (btc.other(1), btc.other(2), btc.other(3))
-BLOCK = btc.block_of([OTHERS[0], CLAIM, *OTHERS[1:]])
-EVIDENCE = BLOCK.evidence(CLAIM)
-TYPES = (0x00, 0x01, 0x02, 0x03, 0x41, 0x81, 0x82, 0x83)
-
-
-def shown(evidence: BitcoinSpendEvidence, leg: BitcoinLeg = btc.LEG) -> LegShown:
-    return leg.check_evidence(read_evidence(write_evidence(evidence), "evidence"), OWED, EvidencePolicy())
-
-
-def refused(check: str, problem: str, evidence: BitcoinSpendEvidence, leg: BitcoinLeg = btc.LEG) -> None:
-    """Assert that the evidence is refused for this reason, and not for another."""
-    with pytest.raises(ProofRefused, match=problem) as caught:
-        shown(evidence, leg)
-    assert caught.value.check == check
-
-
-def core_accepts(transaction: Transaction) -> bool:
-    """Whether Bitcoin Core's consensus code accepts the second input as a spend of the output."""
-    scripts = (pbk.ScriptPubkey(b"\x51"), pbk.ScriptPubkey(btc.HTLC.program))
-    judged = pbk.Transaction(transaction.encode())
-    spent = [pbk.TransactionOutput(script, btc.AMOUNT) for script in scripts]
-    data = pbk.script.PrecomputedTransactionData(judged, spent)
-    accepted: bool = scripts[1].verify(btc.AMOUNT, judged, data, 1, pbk.ScriptVerificationFlags.ALL)
-    return accepted
-
+from proofs.checked_bitcoin import BLOCK, CLAIM, EVIDENCE, OTHERS, TYPES, core_accepts, refused, shown
 
 # What consensus accepts is shown: a party cannot hide its own claim.
 
@@ -252,69 +220,6 @@ def test_bytes_that_are_no_transaction_are_refused() -> None:
         more = b"" if end else b"\x00"
         refused("inclusion", problem, replace(EVIDENCE, transaction=transaction[:end] + more))
         refused("inclusion", problem, replace(EVIDENCE, coinbase=coinbase[:end] + more))
-
-
-# The spend of exactly the output of the terms.
-
-
-def test_an_input_that_does_not_exist_is_refused() -> None:
-    refused("input", "no such input", replace(EVIDENCE, input=2))
-
-
-def test_the_witness_of_another_input_is_refused() -> None:
-    refused("script", "another script", replace(EVIDENCE, input=0))
-
-
-@pytest.mark.parametrize(
-    "leg",
-    [
-        replace(btc.LEG, locktime=btc.LOCKTIME + 1),
-        replace(btc.LEG, payment_hash=b"\x07" * 32),
-        replace(btc.LEG, payer=btc.PAYEE_RELEASE.public_key.format()),
-        replace(btc.LEG, payee=btc.PAYER.public_key.format()),
-        replace(btc.LEG, payee_release=btc.PAYER.public_key.format()),
-    ],
-)
-def test_another_script_is_refused(leg: BitcoinLeg) -> None:
-    refused("script", "another script", EVIDENCE, leg)
-
-
-@pytest.mark.parametrize("kind", TYPES)
-@pytest.mark.parametrize("branch", Branch)
-@pytest.mark.parametrize("amount", [btc.AMOUNT - 1, btc.AMOUNT + 1, 546])
-def test_an_output_of_another_amount_is_refused(amount: int, branch: Branch, kind: int) -> None:
-    refused("amount", "not over the amount", btc.evidence_of(btc.spend(branch, kind=kind, amount=amount)))
-
-
-def test_a_witness_that_consensus_would_refuse_is_refused() -> None:
-    signature, preimage, selector, script = CLAIM.inputs[1].witness
-    for witness, check in (
-        ((signature, b"\x08" * 32, selector, script), "script"),
-        ((signature, preimage, selector, b"", script), "script"),
-        ((preimage, selector, script), "script"),
-        ((b"", preimage, selector, script), "amount"),
-        ((b"\x01", preimage, selector, script), "amount"),
-        ((signature[:-1] + b"\x02", preimage, selector, script), "amount"),
-        # The claim's own signature does not return the money to the payer.
-        ((b"", signature, b"", script), "amount"),
-        ((signature, signature, b"", script), "amount"),
-    ):
-        transaction = CLAIM.with_witness(1, witness)
-        assert not core_accepts(transaction)
-        with pytest.raises(ProofRefused) as caught:
-            shown(btc.evidence_of(transaction))
-        assert caught.value.check == check
-
-
-def test_the_claim_of_another_transaction_is_refused() -> None:
-    refund = btc.spend(Branch.REFUND)
-    refused("amount", "not over the amount", btc.evidence_of(refund.with_witness(1, CLAIM.inputs[1].witness)))
-
-
-def test_evidence_of_another_kind_is_refused() -> None:
-    with pytest.raises(ProofRefused) as caught:
-        btc.LEG.check_evidence(LightningPaymentEvidence(made.PREIMAGE), OWED, EvidencePolicy())
-    assert caught.value.check == "evidence"
 
 
 # The height.

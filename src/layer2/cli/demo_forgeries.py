@@ -92,6 +92,7 @@ def _changes(evidence: LegEvidence | None) -> Iterator[tuple[str, LegEvidence, s
             yield "receipt changed", changed, "receipt_inclusion"
         case BitcoinSpendEvidence():
             yield "transaction changed", replace(evidence, transaction=_pays_more(evidence.transaction)), "inclusion"
+            yield "funding changed", replace(evidence, funding=_pays_more(evidence.funding)), "funding"
             yield "header without work", replace(evidence, headers=_without_work(evidence.headers)), "header"
 
 

@@ -1,8 +1,8 @@
 """The rule for evidence from Bitcoin: one spend of one output, under one header with work.
 
 The witness is under the header: it is in the commitment to witnesses of the coinbase, and the coinbase is in the
-header's Merkle tree. So Bitcoin's consensus has judged it against the output that it spends. Sources: BIP 34, BIP 141,
-BIP 143.
+header's Merkle tree. So Bitcoin's consensus has judged it against the output that it spends, and the evidence shows
+which output that is. Sources: BIP 34, BIP 141.
 """
 
 from __future__ import annotations
@@ -12,13 +12,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from coincurve import PublicKey
-from coincurve.ecdsa import cdata_to_der, der_to_cdata, signature_normalize
-
 from layer2.contracts.bitcoin_htlc import BitcoinHtlc, Branch
 from layer2.errors.base import FormatError, ProofRefused
 from layer2.formats.bitcoin_block import BitcoinHeader, decode_header, root_of_path, witness_commitment
-from layer2.formats.bitcoin_transaction import Transaction, decode_transaction, double_sha256, witness_sighash
+from layer2.formats.bitcoin_transaction import OutPoint, Transaction, TxOut, decode_transaction, double_sha256
 from layer2.legs.evidence import BitcoinSpendEvidence
 from layer2.legs.shown import BlockRef, LegOutcome, LegShown, Shown
 
@@ -168,30 +165,52 @@ def _check_inclusion(
 def _outcome(evidence: BitcoinSpendEvidence, transaction: Transaction, htlc: BitcoinHtlc, amount: int) -> LegOutcome:
     if evidence.input >= len(transaction.inputs):
         raise ProofRefused("input", "the transaction has no such input")
+    spent = _output(evidence.funding, transaction.inputs[evidence.input].prevout)
+    if spent.script != htlc.program:
+        raise ProofRefused("script", "the output has another script than that of the terms")
     witness = transaction.inputs[evidence.input].witness
     spending = htlc.spending(witness)
     if spending is None:
-        raise ProofRefused("script", "the input spends another script than that of the terms")
+        raise ProofRefused("script", "the witness spends another script than that of the terms")
+    if spent.amount != amount:
+        raise ProofRefused("amount", "the output has another amount than that of the terms")
+    # Consensus has judged the signatures against this script and amount, and the lock time. Only an invented block can
+    # contain a witness that it would refuse, and nothing relies on an invented block: without a node or a trusted
+    # header, the level of a leg says of its header at most that inventing it costs its work, whoever signs the spend.
+    # An EVM leg's receipt does not contain its sender's signature either.
     branch, _ = spending
-    # The chain has checked this signature against the true amount, so it is valid for the terms' amount only if the two
-    # are equal. A release has the payer's signature second, like a refund.
-    key, signature = (htlc.payee, witness[0]) if branch is Branch.CLAIM else (htlc.payer, witness[1])
-    # Consensus allows every signature type, and all of them cover the amount: the other party cannot make its spend
-    # impossible to show by the choice of one.
-    digest = witness_sighash(transaction, evidence.input, htlc.script, amount, signature[-1]) if signature else b""
-    if not _is_signed(key, signature[:-1], digest):
-        raise ProofRefused("amount", "the signature is not over the amount of the terms")
     return LegOutcome.COLLECTED if branch is Branch.CLAIM else LegOutcome.RETURNED
 
 
-def _is_signed(key: bytes, signature: bytes, digest: bytes) -> bool:
-    """Whether the signature is valid for consensus, which allows a large s too. Nodes do not relay it, but a miner can
-    change the sign of s in any signature."""
+def _output(funding: bytes, outpoint: OutPoint) -> TxOut:
+    """The output at an outpoint.
+
+    Args:
+        funding: the transaction that made it, without its witnesses.
+
+    Consensus does not judge the witness of an output of a later witness version, so such a witness can be anything
+    (BIP 141): what a witness shows depends on the output.
+
+    The funding has no Merkle path. Its hash is in the outpoint, under which consensus found the output, and consensus
+    calculates that hash from a transaction, never from two hashes of a tree: other bytes with this hash are a collision
+    of SHA-256. So CVE-2017-12842 does not apply, and a transaction with the leg's output has at least 94 bytes, not 64.
+    The same funding has one encoding: without witnesses, which are not in that hash, and with every length in its
+    shortest form.
+
+    Raises:
+        ProofRefused: ``funding``.
+    """
+    if double_sha256(funding) != outpoint.tx_hash:
+        raise ProofRefused("funding", "the input spends an output of another transaction than the funding")
     try:
-        _, normal = signature_normalize(der_to_cdata(signature))
-        return PublicKey(key).verify(cdata_to_der(normal), digest, hasher=None)
-    except ValueError:
-        return False
+        transaction = decode_transaction(funding)
+    except FormatError as error:
+        raise ProofRefused("funding", error.message) from error
+    if transaction.stripped != funding:
+        raise ProofRefused("funding", "the funding is given with witnesses")
+    if outpoint.index >= len(transaction.outputs):
+        raise ProofRefused("funding", "the funding has no such output")
+    return transaction.outputs[outpoint.index]
 
 
 def _height(coinbase: Transaction) -> int:

@@ -89,13 +89,16 @@ class LightningPaymentEvidence:
 
 @dataclass(frozen=True, slots=True)
 class BitcoinSpendEvidence:
-    """The transaction that spends a leg's output, with its witness, and the way from it to its block's header."""
+    """The transactions that made and spent a leg's output, and the way from the second to its block's header."""
 
     type: ClassVar[str] = "bitcoin_spend"
     protocol: ClassVar[Layer2ProtocolType] = Layer2ProtocolType.BITCOIN
 
     headers: Annotated[tuple[bytes, ...], _list(2_016)]
     """The block's header, 80 bytes, and those after it."""
+    funding: Annotated[bytes, hexadecimal(max_length=400_000)] = field(repr=False)
+    """The transaction that made the output, without its witnesses. Nodes relay up to 100,000 bytes of it. It has to fit
+    into a proof's file together with the other fields."""
     transaction: Annotated[bytes, hexadecimal(max_length=400_000)] = field(repr=False)
     """With its witness, which may contain the preimage."""
     input: _Index

@@ -61,12 +61,14 @@ def spend_evidence(
         preimage: of a claim; None for a refund.
         now: unix seconds of the block.
     """
-    spend = _spend(leg, parties, preimage)
+    funding = _funding(leg)
+    spend = _spend(leg, OutPoint(funding.hash, 0), parties, preimage)
     witness_hashes = [bytes(32), spend.witness_hash]
     coinbase = _coinbase(leg.issued_height + 1, merkle_root(witness_hashes))
     hashes = [coinbase.hash, spend.hash]
     return BitcoinSpendEvidence(
         headers=(_mined(merkle_root(hashes), now).encode(),),
+        funding=funding.stripped,
         transaction=spend.encode(),
         input=0,
         index=1,
@@ -76,13 +78,17 @@ def spend_evidence(
     )
 
 
-def _spend(leg: BitcoinLeg, parties: Sequence[PrivateKey], preimage: Preimage | None) -> Transaction:
+def _funding(leg: BitcoinLeg) -> Transaction:
+    source = TxIn(OutPoint(double_sha256(b"layer2.testing coin" + leg.payment_hash), 0), REPLACEABLE)
+    return Transaction(2, (source,), (TxOut(leg.amount, leg.htlc.program),), 0)
+
+
+def _spend(leg: BitcoinLeg, spent: OutPoint, parties: Sequence[PrivateKey], preimage: Preimage | None) -> Transaction:
     owner = leg.payer if preimage is None else leg.payee
     key = next(each for each in parties if each.public_key.format() == owner)
-    funding = OutPoint(double_sha256(b"layer2.testing funding" + leg.payment_hash), 0)
     unsigned = Transaction(
         version=2,
-        inputs=(TxIn(funding, REPLACEABLE),),
+        inputs=(TxIn(spent, REPLACEABLE),),
         outputs=(TxOut(leg.amount - _FEE, _TO_ANYONE),),
         locktime=leg.locktime if preimage is None else 0,
     )

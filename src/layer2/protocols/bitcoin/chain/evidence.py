@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from layer2.errors import BadAnswer, FormatError, ProofRefused, ProofUndecided
 from layer2.formats.bitcoin_block import HEADER_SIZE, decode_block, decode_header, merkle_path
-from layer2.formats.bitcoin_transaction import double_sha256
+from layer2.formats.bitcoin_transaction import Transaction, double_sha256
 from layer2.legs.bitcoin_evidence import read_spend
 from layer2.legs.evidence import BitcoinSpendEvidence
 from layer2.protocols.bitcoin.chain.outputs import Spend
@@ -42,10 +42,11 @@ async def is_canonical(source: ChainSource, evidence: BitcoinSpendEvidence, pref
     return True
 
 
-async def spend_evidence(source: ChainSource, spend: Spend, depth: int) -> BitcoinSpendEvidence:
+async def spend_evidence(source: ChainSource, funding: Transaction, spend: Spend, depth: int) -> BitcoinSpendEvidence:
     """The evidence of a confirmed spend.
 
     Args:
+        funding: the transaction that made the output.
         depth: how many headers it contains at most, the block's own one first.
 
     Raises:
@@ -75,6 +76,7 @@ async def spend_evidence(source: ChainSource, spend: Spend, depth: int) -> Bitco
         newest = following
     return BitcoinSpendEvidence(
         headers=tuple(headers),
+        funding=funding.stripped,
         # Its witness can differ from the one in the mempool.
         transaction=block.transactions[index].encode(),
         input=spend.index,

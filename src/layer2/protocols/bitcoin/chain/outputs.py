@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from layer2.formats.bitcoin_transaction import OutPoint, Transaction
@@ -35,6 +35,9 @@ class Output:
     """One output that pays to the script."""
 
     outpoint: OutPoint
+    # The outpoint contains its hash: to compare it again would compare each output of a batch.
+    funding: Transaction = field(compare=False, repr=False)
+    """The transaction that made it."""
     amount: int
     """Satoshi."""
     block: BlockId | None
@@ -63,5 +66,6 @@ def outputs_of(script: bytes, located: Iterable[Located]) -> tuple[Output, ...]:
         for index, paid in enumerate(each.transaction.outputs):
             if paid.script == script:
                 outpoint = OutPoint(tx_hash, index)
-                found.append(Output(outpoint, paid.amount, each.block, spends.get(outpoint), is_coinbase))
+                spend = spends.get(outpoint)
+                found.append(Output(outpoint, each.transaction, paid.amount, each.block, spend, is_coinbase))
     return tuple(found)

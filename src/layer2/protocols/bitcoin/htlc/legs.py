@@ -284,7 +284,7 @@ class BitcoinLegs(HtlcLayer):
         output = credited(leg, seen.outputs)
         if output is None or output.spend is None or output.spend.block is None:
             return None
-        return await spend_evidence(self._parts.source, output.spend, seen.final_depth)
+        return await spend_evidence(self._parts.source, output.funding, output.spend, seen.final_depth)
 
     async def take_release(self, htlc: Htlc, release: Json) -> None:
         """See ``HtlcLayer``: keeps the payee's signatures that are valid for this leg."""
