@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar, Final, Self
 
 from layer2.contracts.bitcoin_htlc import BitcoinHtlc
-from layer2.errors.base import FundsRulesError, InvalidRequest, ProofRefused
+from layer2.errors.base import FormatError, FundsRulesError, InvalidRequest, ProofRefused
 from layer2.formats import bitcoin_psbt, bitcoin_uri, segwit_address
 from layer2.formats.bitcoin_transaction import LOCKTIME_THRESHOLD
-from layer2.formats.json_record import Amount, Bytes32, Bytes33, Text8, integer
+from layer2.formats.json_object import JsonObject
+from layer2.formats.json_record import Amount, Bytes32, Bytes33, Form, Text8, integer
 from layer2.formats.tagged_signature import is_public_key
 from layer2.legs import bitcoin_evidence
 from layer2.legs.block_times import Span
@@ -65,6 +66,13 @@ class BitcoinKeys:
     def are_valid(self) -> bool:
         """Whether they are two different compressed public keys."""
         return self.key != self.release_key and is_public_key(self.key) and is_public_key(self.release_key)
+
+
+def _locktime(given: JsonObject, name: str) -> int:
+    value = given.integer(name, maximum=2**31 - 1)
+    if value == 0:
+        raise FormatError("a lock time of zero locks nothing")
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +204,7 @@ class BitcoinLeg(Leg):
     """The payee's key of an early release."""
     payment_hash: Bytes32
     """The script commits to it."""
-    locktime: Annotated[int, integer(2**31 - 1)]
+    locktime: Annotated[int, Form(_locktime)]
     """BIP 65: a height below 500,000,000, otherwise a unix time of the median time past. BIP 379: below 2**31."""
     issued_height: Annotated[int, integer(LOCKTIME_THRESHOLD - 1)]
     """The newest block when the terms were issued: its output is searched from there."""
