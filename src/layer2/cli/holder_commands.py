@@ -120,9 +120,7 @@ async def answer(
             config = session.config()
             shown.append(f"with {_key_words(held_key(config, terms), terms)}")
         except (ConfigurationError, SignerError) as error:
-            wallet = (
-                "if a wallet has the account, sign the text there (personal_sign), and pass the result: --signature"
-            )
+            wallet = "if a wallet has the account: sign the text there (personal_sign), and pass --signature"
             return Result(data | {"signed": False}, [*shown, *_who_answers(terms), wallet], problem=error)
         if not yes:
             return Result(
