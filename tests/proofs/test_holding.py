@@ -6,14 +6,15 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from coincurve import PrivateKey
 from coincurve.utils import GROUP_ORDER_INT
 from eth_account import Account
 from eth_account.messages import encode_defunct
-from eth_keys import KeyAPI
-from eth_keys.backends import NativeECCBackend
+from eth_keys.backends.native import NativeECCBackend
+from eth_keys.main import KeyAPI
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,7 +47,7 @@ NONCE = bytes(range(32))
 BOB, ROOTSTOCK, BITCOIN = Layer2ProtocolType.BOB, Layer2ProtocolType.ROOTSTOCK, Layer2ProtocolType.BITCOIN
 
 
-def from_bob(**changes: object) -> TransferProof:
+def from_bob(**changes: Any) -> TransferProof:
     """A transfer from BOB to Lightning: the taker locks."""
     return made.to_lightning(made.terms(made.evm_leg(payer=ACCOUNT, payee=PROVIDER_ACCOUNT), **changes))
 
@@ -247,9 +248,7 @@ def test_an_answer_for_another_verifier_is_refused() -> None:
     assert refused(proof, mine, replace(answer, challenge=mine)) == "answer_signature"
 
 
-@pytest.mark.parametrize(
-    "changes", [{"nonce": bytes(32)}, {"expires_at": NOW + 601}], ids=lambda each: next(iter(each))
-)
+@pytest.mark.parametrize("changes", [{"nonce": bytes(32)}, {"expires_at": NOW + 601}], ids=["nonce", "expiry"])
 def test_an_answer_to_another_challenge_is_refused(changes: dict[str, object]) -> None:
     proof = from_bob()
     mine = asked_of(proof)

@@ -58,7 +58,7 @@ def challenge(
     Args:
         file: The proof.
         verifier: The name under which the holder knows you: printable ASCII, at most 64 characters.
-        minutes: How long an answer counts.
+        minutes: How long an answer counts. Default: 10.
         output: The file to write, which must not exist. Default: NAME.challenge.json beside the proof NAME.json.
     """
     proof = load(file)

@@ -145,6 +145,7 @@ def compact_ecdsa(der: bytes) -> bytes:
         FormatError: it is not such a signature.
     """
     try:
-        return serialize_compact(der_to_cdata(der))
+        signature: bytes = serialize_compact(der_to_cdata(der))
     except ValueError:
         raise FormatError("it is not an ECDSA signature in DER") from None
+    return signature

@@ -35,6 +35,7 @@ _NAME: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 """Printable ASCII: a name cannot look like another line of the text, and every wallet shows it."""
 _LAST_SECOND: Final = 2**53 - 1
 _ECDSA_LENGTH: Final = 64
+_ID: Final = Form(lambda given, name: given.hex(name, length=16).hex())
 C = TypeVar("C", bound="HolderChallenge")
 
 
@@ -57,7 +58,7 @@ class HolderChallenge:
         FormatError: a value has another form.
     """
 
-    swap_id: Annotated[SwapId, Form(lambda given, name: given.hex(name, length=16).hex())]
+    swap_id: Annotated[SwapId, _ID]
     terms_hash: Bytes32
     verifier: Annotated[str, text(_LONGEST_NAME)]
     """The name under which the holder knows the verifier: 1 to 64 printable ASCII characters."""
