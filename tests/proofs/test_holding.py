@@ -13,7 +13,7 @@ from coincurve import PrivateKey
 from coincurve.utils import GROUP_ORDER_INT
 from eth_account import Account
 from eth_account.messages import encode_defunct
-from eth_keys.backends.native import NativeECCBackend
+from eth_keys.backends.native.main import NativeECCBackend
 from eth_keys.main import KeyAPI
 from hypothesis import given
 from hypothesis import strategies as st

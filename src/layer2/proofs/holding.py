@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Final, Self, TypeVar
+from typing import Annotated, Final, Self, TypeAlias, TypeVar
 
 from layer2.errors.base import FormatError, ProofRefused
 from layer2.formats import canonical_json, personal_message
@@ -35,6 +35,7 @@ _NAME: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 """Printable ASCII: a name cannot look like another line of the text, and every wallet shows it."""
 _LAST_SECOND: Final = 2**53 - 1
 _ECDSA_LENGTH: Final = 64
+_Name: TypeAlias = Annotated[str, text(_LONGEST_NAME)]
 _ID: Final = Form(lambda given, name: given.hex(name, length=16).hex())
 C = TypeVar("C", bound="HolderChallenge")
 
@@ -60,7 +61,7 @@ class HolderChallenge:
 
     swap_id: Annotated[SwapId, _ID]
     terms_hash: Bytes32
-    verifier: Annotated[str, text(_LONGEST_NAME)]
+    verifier: _Name
     """The name under which the holder knows the verifier: 1 to 64 printable ASCII characters."""
     expires_at: Annotated[int, integer(_LAST_SECOND)]
     """Unix seconds on the verifier's clock; an answer counts until then."""
