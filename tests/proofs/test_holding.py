@@ -234,7 +234,8 @@ def test_an_answer_counts_until_the_expiry_and_no_longer() -> None:
     challenge = asked_of(proof)
     answer = make_answer(proof, challenge, by_wallet(challenge))
     assert check_answer(proof, challenge, answer, now=challenge.expires_at)
-    assert refused(proof, challenge, answer, now=challenge.expires_at + 1) == "answer_expired"
+    for late in (challenge.expires_at + 0.1, float("inf"), float("nan")):
+        assert refused(proof, challenge, answer, now=late) == "answer_expired"
 
 
 # Forgeries.
@@ -264,6 +265,7 @@ def test_an_answer_for_other_terms_of_the_same_taker_is_refused() -> None:
     answer = make_answer(other, old, by_wallet(old))
     assert refused(proof, mine, answer) == "answer_proof"
     assert refused(proof, old, answer) == "answer_proof"
+    assert refused(proof, old, HolderAnswer(mine, by_wallet(mine))) == "answer_proof"
     assert refused(proof, mine, replace(answer, challenge=mine)) == "answer_signature"
     altered = from_bob(collect_by=made.INVOICE_TIME + 3601)
     assert refused(altered, mine, HolderAnswer(mine, by_wallet(mine))) == "answer_proof"

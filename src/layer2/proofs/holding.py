@@ -229,7 +229,7 @@ def check_answer(
         )
     if answer.challenge != challenge:
         raise ProofRefused("answer_challenge", "the answer is to another challenge")
-    if now > challenge.expires_at:
+    if not now <= challenge.expires_at:  # A time that is not a number is none.
         raise ProofRefused("answer_expired", f"the challenge was valid until {challenge.expires_at}")
     return _signers(proof.terms.terms, answer)
 
