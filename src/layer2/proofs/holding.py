@@ -85,7 +85,7 @@ class HolderChallenge:
         return (
             f"layer2 holder challenge, version {HOLDING_VERSION}\n"
             "\n"
-            "I hold a key of the taker of this transfer. I show it to this verifier only. "
+            "I hold a key of the taker of this transfer. I state this to this verifier only. "
             "This signature moves no money.\n"
             "\n"
             f"Verifier: {self.verifier}\n"
