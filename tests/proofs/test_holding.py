@@ -92,7 +92,8 @@ def test_the_text_and_the_digests_of_version_1_never_change() -> None:
     assert challenge.text == (
         "layer2 holder challenge, version 1\n"
         "\n"
-        "I hold a key of the taker of this transfer. I state this to this verifier only. This signature moves no money.\n"
+        "I hold a key of the taker of this transfer. I state this to this verifier only. "
+        "This signature moves no money.\n"
         "\n"
         "Verifier: Example Bank\n"
         "Transfer: abababababababababababababababab\n"

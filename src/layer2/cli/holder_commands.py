@@ -157,7 +157,7 @@ def check(file: Path, challenge: Path, answer: Path, *, session: InSession) -> R
     lines = [
         f"holds: the holder has used {_key_words(keys[0], terms)}",
         *(f"       also {_key_words(each, terms)}" for each in keys[1:]),
-        "not shown: who used it, and that the holder was not passing your challenge on",
+        "not shown: who used it, and that your challenge was not passed on",
         f"not checked here: layer2 proof verify {file}",
     ]
     return Result({"file": str(file), "verifier": asked.verifier, "keys": data}, lines)
