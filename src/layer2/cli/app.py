@@ -76,6 +76,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "proof verify": ("proof_commands:verify", "Check a proof, and show what it proves and what it leaves open."),
     "proof headers": ("proof_commands:headers", "Write the headers that connect a proof to a later block."),
     "proof show": ("proof_commands:show", "Show the terms of a proof: the parties, the amounts and the deadlines."),
+    "proof challenge": (
+        "holder_commands:challenge",
+        "Ask the holder of a proof to sign with a key of the taker.",
+    ),
+    "proof answer": ("holder_commands:answer", "Answer a verifier's challenge with a key of the taker."),
+    "proof check-answer": ("holder_commands:check", "Check the answer of a proof's holder."),
     "contract deploy": ("contract_commands:deploy", "Deploy the HTLC contract on a layer, once for each chain."),
     "provider serve": ("provider_commands:serve", "Run a swap provider until it is stopped."),
     "worker": ("worker_commands:worker", "Carry out swaps of a provider or of a taker on this machine."),

@@ -19,6 +19,7 @@ from layer2.legs import bitcoin_evidence
 from layer2.legs.block_times import Span
 from layer2.legs.evidence import BitcoinSpendEvidence, LegEvidence
 from layer2.legs.leg import Leg, LegOffer, LegPlan
+from layer2.legs.party_key import KeyScheme, PartyKey
 from layer2.legs.shown import BlockRef, EvidencePolicy, LegShown, OpenMatter, Owed
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.legs.views import ClockReading, FundingRequest, LegView, Release, Side
@@ -336,6 +337,10 @@ class BitcoinLeg(Leg):
         if shown.header is not None and shown.header.number < self.issued_height - _DAY_OF_BLOCKS:
             raise ProofRefused("header", "the block is older than the terms")
         return shown
+
+    def key_of(self, side: Side) -> PartyKey:
+        """The key of the party's refund or claim."""
+        return PartyKey(KeyScheme.ECDSA, self.payer if side is Side.PAYER else self.payee)
 
     def next_block(self, newest: BlockRef, encoded: bytes) -> BlockRef:
         """See ``Leg.next_block``: a header of 80 bytes with the newest block as its parent."""

@@ -13,6 +13,7 @@ from layer2.legs import evm_evidence, receipts, rootstock_evidence
 from layer2.legs.block_times import Span
 from layer2.legs.evidence import EvmReceiptEvidence, LegEvidence, RootstockReceiptEvidence
 from layer2.legs.leg import Leg, LegOffer, LegPlan
+from layer2.legs.party_key import KeyScheme, PartyKey
 from layer2.legs.shown import BlockRef, EvidencePolicy, LegShown, OpenMatter, OpenPoint, Owed
 from layer2.legs.timelock_settings import TimelockSettings, finality_seconds
 from layer2.legs.views import ClockReading, LegView, Release, Side
@@ -281,6 +282,10 @@ class EvmLeg(Leg):
             return receipts.shown_of(evidence, lock, least_work=policy.work.get(self.protocol))
         except FormatError as error:
             raise ProofRefused("lock", error.message) from error
+
+    def key_of(self, side: Side) -> PartyKey:
+        """The party's account."""
+        return PartyKey(KeyScheme.EIP191, self.payer if side is Side.PAYER else self.payee)
 
     def next_block(self, newest: BlockRef, encoded: bytes) -> BlockRef:
         """See ``Leg.next_block``: a header with the newest block as its parent, one block higher and later."""

@@ -9,6 +9,7 @@ from typing import ClassVar, Self
 from layer2.errors.base import FormatError, InvalidRequest
 from layer2.legs.block_times import Span
 from layer2.legs.evidence import LegEvidence
+from layer2.legs.party_key import PartyKey
 from layer2.legs.shown import BlockRef, EvidencePolicy, LegShown, OpenMatter, Owed
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.legs.views import ClockReading, FundingRequest, LegView, OfferRequest, Release, Side
@@ -253,6 +254,10 @@ class Leg(ABC):
         Raises:
             ProofRefused: ``check`` names the first check that failed.
         """
+
+    def key_of(self, side: Side) -> PartyKey | None:
+        """The key of one of its parties; None if the kind has none that a stranger can check."""
+        return None
 
     def next_block(self, newest: BlockRef, encoded: bytes) -> BlockRef:
         """The block after another one of the layer's chain.
