@@ -1,4 +1,4 @@
-"""Another verifier of proofs, written from ``docs/proofs.md`` with other libraries, and nothing of ours.
+"""Another verifier of proofs, written from ``docs/proof-format.md`` with other libraries, and nothing of ours.
 
 It follows the page's list; the numbers are the page's. A refusal is a ``ValueError``.
 """

@@ -180,5 +180,5 @@ def test_the_page_names_every_check_that_the_code_makes() -> None:
     code = "".join(path.read_text() for path in files)
     checks = set(re.findall(r'ProofRefused\(\s*"([a-z_]+)"', code))
     assert len(checks) > 20
-    page = (ROOT / "docs" / "proofs.md").read_text()
+    page = (ROOT / "docs" / "proof-format.md").read_text()
     assert {check for check in checks if f"`{check}`" not in page} == set()

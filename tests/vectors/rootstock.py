@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import rlp  # type: ignore[import-untyped]  # ships no types
-from eth_bloom import BloomFilter
+from eth_bloom.bloom import BloomFilter
 from eth_utils.crypto import keccak
 
 from vectors import evm
