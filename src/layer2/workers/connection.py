@@ -55,6 +55,14 @@ class Temporal:
         """The name of this process in histories. It is random, and names no machine."""
         return self.client.identity
 
+    def workflow(self, swap_id: SwapId) -> WorkflowHandle[SwapWorkflow, None]:
+        """The workflow of a swap in the journal of this task queue, whether or not it was started."""
+        return self.client.get_workflow_handle(self._workflow_id(swap_id))
+
+    def _workflow_id(self, swap_id: SwapId) -> str:
+        # A taker and its provider have the same swap, and a taker chooses its id. Each journal has a queue of its own.
+        return f"{self.task_queue}-{swap_id}"
+
     async def start(self, swap_id: SwapId, *, has_news: bool = False) -> None:
         """Start the workflow of a swap, unless it runs.
 
@@ -65,7 +73,7 @@ class Temporal:
             await self.client.start_workflow(
                 SwapWorkflow.run,
                 swap_id,
-                id=swap_id,
+                id=self._workflow_id(swap_id),
                 task_queue=self.task_queue,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 start_signal=NEWS if has_news else None,
@@ -76,9 +84,8 @@ class Temporal:
 
     async def report(self, swap_id: SwapId) -> None:
         """Signal the workflow of a swap that something may have changed. Has no effect if it has ended."""
-        handle: WorkflowHandle[SwapWorkflow, None] = self.client.get_workflow_handle(swap_id)
         try:
-            await handle.signal(NEWS, rpc_timeout=_CALL)
+            await self.workflow(swap_id).signal(NEWS, rpc_timeout=_CALL)
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise _unreachable(error) from error
