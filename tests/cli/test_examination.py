@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from pydantic import SecretStr
 
 from layer2.assembly import reading_client
 from layer2.cli.doctor_commands import examine
@@ -148,7 +149,7 @@ async def test_reading_leaves_the_wallet_s_file_to_the_program_that_runs(network
 
 async def test_workers_are_named_and_not_advised_to_use_a_register(network: LocalNetwork, server: Server) -> None:
     url = await server.journal()
-    config = Layer2Config(**party_values(network, network.taker), journal=JournalSection(url=url))
+    config = Layer2Config(**party_values(network, network.taker), journal=JournalSection(url=SecretStr(url)))
     journal = await SqlJournal.open(url)
 
     async def register() -> Finding:

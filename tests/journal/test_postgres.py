@@ -252,8 +252,9 @@ async def test_without_its_server_a_journal_refuses_and_works_again_afterwards(o
     try:
         with pytest.raises(JournalError, match="could not be read or written"):
             await advance(journal, record)
-        with pytest.raises(JournalError, match="cannot be opened"):
+        with pytest.raises(JournalError, match="cannot be opened") as refused:
             await SqlJournal.open(url)
+        assert refused.value.remedy == "check that the server runs, and that the database and the user exist there"
     finally:
         own_server.start()
     assert (await advance(journal, record)).version == 2

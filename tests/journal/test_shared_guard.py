@@ -199,8 +199,9 @@ async def test_every_process_that_shares_the_guard_is_named(url: str) -> None:
     assert holders.are_workers
     host = socket.gethostname()
     assert str(holders) == f"processes {process.pid} on {host}, {os.getpid()} on {host}"
-    with pytest.raises(JournalBusy, match=f"the {holders} act on the journal"):
+    with pytest.raises(JournalBusy, match=f"the {holders} act on the journal") as busy:
         await single.act()
+    assert busy.value.remedy == "wait until they end, or stop them; you can read the journal meanwhile"
     process.kill()
     process.communicate()
     await close(worker, single)

@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from layer2.errors import JournalBusy, JournalError
 from layer2.journal.guards import GuardHolders
-from layer2.journal.postgres import cause, connection_engine, server_name
+from layer2.journal.postgres import cause, connection_engine, server_name, unreachable_remedy
 
 __all__ = ["ServerGuard", "server_guard_holders"]
 
@@ -93,7 +93,9 @@ class ServerGuard:
         try:
             self._lock()
         except SQLAlchemyError as error:
-            raise JournalError(f"the journal {self._name} cannot be locked: {cause(error)}") from error
+            raise JournalError(
+                f"the journal {self._name} cannot be locked: {cause(error)}", remedy=unreachable_remedy(error)
+            ) from error
         self._end.clear()
         self._thread = Thread(target=self._keep, name="layer2-journal-guard", daemon=True)
         self._thread.start()
@@ -108,10 +110,12 @@ class ServerGuard:
             mode = "" if self._worker is None else "_shared"
             if not connection.execute(text(f"SELECT pg_try_advisory_lock{mode}({_KEY})")).scalar():
                 holders = _holders(connection)
-                act = "act" if holders is not None and not holders.is_one else "acts"
+                act, end = "acts", "it ends, or stop it"
+                if holders is not None and not holders.is_one:
+                    act, end = "act", "they end, or stop them"
                 raise JournalBusy(
                     f"the {holders or 'process that is starting'} {act} on the journal {self._name}",
-                    remedy="wait until it ends, or stop it; you can read the journal meanwhile",
+                    remedy=f"wait until {end}; you can read the journal meanwhile",
                 )
             self._session = connection.execute(text("SELECT pg_backend_pid()")).scalar()
         except BaseException:
