@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import secrets
 from datetime import timedelta
 from typing import Final
 
 from temporalio.client import Client, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.service import RPCError, RPCStatusCode
 
 from layer2.config.sections import TemporalSection
@@ -17,6 +20,7 @@ from layer2.workers.workflow import NEWS, SwapWorkflow
 
 __all__ = ["Temporal"]
 
+LOG: Final = logging.getLogger("layer2.workers")
 _CALL: Final = timedelta(seconds=5)
 
 
@@ -40,7 +44,11 @@ class Temporal:
         try:
             # Histories contain the identity. The default one names the machine.
             client = await Client.connect(
-                settings.address, namespace=settings.namespace, identity=f"layer2-{secrets.token_hex(4)}", lazy=lazy
+                settings.address,
+                namespace=settings.namespace,
+                identity=f"layer2-{secrets.token_hex(4)}",
+                lazy=lazy,
+                runtime=_runtime(),
             )
         except RuntimeError as error:
             raise NodeUnreachable(
@@ -89,6 +97,14 @@ class Temporal:
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise _unreachable(error) from error
+
+
+@functools.cache
+def _runtime() -> Runtime:
+    """The threads of Temporal's client, one for each process. By default they would write their log to stdout."""
+    forwarding = LogForwardingConfig(LOG, append_target_to_name=False)
+    filtered = TelemetryFilter(core_level="WARN", other_level="ERROR")
+    return Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(filter=filtered, forwarding=forwarding)))
 
 
 def _unreachable(error: RPCError | RuntimeError) -> NodeUnreachable:
