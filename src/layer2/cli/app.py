@@ -224,7 +224,7 @@ def _dispatch(app: App, words: Sequence[str], session: Session) -> Result | None
 
 def _interrupted(session: Session) -> ExitStatus:
     if not session.under_way:
-        session.terminal.error(Layer2Error("interrupted; no transfer is open", code="interrupted"))
+        session.terminal.error(Layer2Error("interrupted; this run had no transfer under way", code="interrupted"))
         return ExitStatus.INTERRUPTED
     first, *more = sorted(session.under_way)
     how = session.hint("resume") if more else session.hint("wait", first)
@@ -258,7 +258,8 @@ def _wrong_use(error: CycloptsError) -> Layer2Error:
     if isinstance(error, MissingArgumentError) and error.argument is not None and not error.tokens_so_far:
         name = error.argument.names[0]
         message = f"{name if error.argument.index is None else name.removeprefix('--').upper()} is missing"
-    return Layer2Error(message, code="usage", remedy="layer2 COMMAND --help shows the usage")
+    command = " ".join(("layer2", *(error.command_chain or ())))
+    return Layer2Error(message, code="usage", remedy=f"{command} --help shows the usage")
 
 
 def _log(*, verbose: bool, debug: bool) -> None:
