@@ -159,6 +159,7 @@ def storage_evidence(
         "type": "evm_storage",
         "protocol": of["layer"],
         "header": filled.header().hex(),
+        "lock_id": own.hex(),
         "account_proof": proof_of(filled.states(), keccak(contract)),
         "storage_proof": proof_of(trie, slot(own)),
     }

@@ -55,7 +55,9 @@ def _ends() -> Iterator[Vector]:
 def _locks() -> Iterator[Vector]:
     other = terms(evm.leg(), invoices.leg(), swap_id="99" * 16)
     evidence = evm.storage_evidence(other["source"], other)
-    yield refused("evm-storage/of-another-swap", "storage_inclusion", _with(evidence))
+    yield refused("evm-storage/of-another-swap", "lock_id", _with(evidence))
+    own = _base()["lock_id"]
+    yield refused("evm-storage/status-of-another-lock", "storage_inclusion", _with(evidence | {"lock_id": own}))
     yield refused("evm-storage/another-layer", "layer", _with(_base() | {"protocol": "ROOTSTOCK"}))
     foreign = evm.storage_evidence(evm.leg(contract="77" * 20), _made())
     yield refused("evm-storage/of-a-foreign-contract", "state_inclusion", _with(foreign))
@@ -126,6 +128,7 @@ def _paths(field: str, reason: str, nodes: list[str]) -> Iterator[Vector]:
 def _limits() -> Iterator[Vector]:
     for field in ("account_proof", "storage_proof"):
         yield refused(f"format/{field}-of-65-nodes", "format", _with(_base() | {field: ["00"] * 65}))
-        yield refused(f"format/{field}-with-a-long-node", "format", _with(_base() | {field: ["00" * 1_001]}))
+        yield refused(f"format/{field}-with-a-long-node", "format", _with(_base() | {field: ["00" * 533]}))
         without = {name: value for name, value in _base().items() if name != field}
         yield refused(f"format/evm-storage-without-{field}", "format", _with(without))
+    yield refused("format/lock-id-of-31-bytes", "format", _with(_base() | {"lock_id": "11" * 31}))

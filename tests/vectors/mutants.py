@@ -81,7 +81,7 @@ def byte_mutants(base: Vector) -> Iterator[Vector]:
 
 def structured_mutants(base: Vector, count: int) -> Iterator[Vector]:
     """The proof decoded, changed at a place, encoded again, and signed again if the place is in the terms."""
-    chance = random.Random(base.name)  # noqa: S311 - repeatable, not secret
+    chance = random.Random(base.name)
     original: Document = json.loads(base.proof)
     places = list(_places(original, ()))
     strangers = [json.loads(pinned(name).proof) for name in BASES if name != base.name]
@@ -140,10 +140,10 @@ def _other(value: Any, chance: random.Random, place: tuple[str | int, ...], stra
                 lambda: value[:-1],
                 lambda: value + value[-1:],
                 lambda: value[::-1],
-                lambda: [],
+                list,
             ]
         case _:
-            changes = [lambda: None, lambda: {}, lambda: value | {"note": ""}]
+            changes = [lambda: None, dict, lambda: value | {"note": ""}]
     return chance.choice(changes)()
 
 
