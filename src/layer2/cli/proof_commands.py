@@ -22,7 +22,7 @@ from layer2.model.layers import Layer2ProtocolType
 from layer2.proofs.checking import LegReport, ProofReport, check_proof
 from layer2.proofs.header_chain import read_headers, write_headers
 from layer2.proofs.model import ProofOutcome, TransferProof
-from layer2.proofs.policy import FINAL, OFFLINE, HeaderRequirement, ProofLevel, ProofPolicy
+from layer2.proofs.policy import FINAL, OFFLINE, ProofLevel, ProofPolicy
 from layer2.terms.signing import write_terms
 
 __all__ = ["headers", "load", "report_data", "report_lines", "show", "verify"]
@@ -237,8 +237,7 @@ async def _ask_nodes(proof: TransferProof, policy: ProofPolicy, session: Session
     from layer2.manager.verification import configured_policy
 
     config = session.config()
-    asked = FINAL.header if final or policy.header is FINAL.header else HeaderRequirement.AS_AGREED
-    policy = configured_policy(config, replace(policy, header=asked))
+    policy = configured_policy(config, replace(policy, header=FINAL.header) if final else policy)
     offline = check_proof(proof, replace(policy, header=OFFLINE.header))
     async with Layer2Manager(config) as manager:
         for leg in (offline.source, offline.destination):

@@ -43,8 +43,11 @@ def judged(
         report = check_proof(proof, policy, headers=headers)
     except ProofUndecided as error:
         report = check_proof(proof, replace(policy, header=HeaderRequirement.NOT_CHECKED), headers=headers)
-        below = Undeclared(HEADER, error.message, _HEADER_REMEDY)
-        return report, (below, *[each for each in undeclared(report) if each.code != below.code])
+        missing = undeclared(report)
+        if any(each.code == HEADER for each in missing):
+            return report, missing
+        # More is known of each header than the file shows, but less than the policy requires.
+        return report, (Undeclared(HEADER, error.message, _HEADER_REMEDY), *missing)
     return report, undeclared(report)
 
 

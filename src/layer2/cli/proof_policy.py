@@ -97,9 +97,9 @@ class PolicyOptions:
 
 
 def policy_data(policy: ProofPolicy) -> dict[str, object]:
-    """A policy in the form of a policy file. A key that declares nothing is left out."""
+    """A policy in the form of a policy file. A key that declares nothing is left out, but for the network."""
     given: dict[str, Sequence[str]] = {
-        "networks": sorted(policy.networks or ()),
+        "networks": sorted(policy.networks or {"mainnet"}),
         "tokens": [
             f"{chain}:{to_checksum(token, chain)}:{decimals}"
             for chain, tokens in sorted((policy.tokens or {}).items())
@@ -115,8 +115,7 @@ def policy_data(policy: ProofPolicy) -> dict[str, object]:
         "work": sorted(f"{layer.value}:{hashes}" for layer, hashes in policy.work.items()),
         "trusted_headers": sorted(f"{layer.value}:{each.hex()}" for layer, each in policy.trusted_headers.items()),
     }
-    required = {} if policy.header is HeaderRequirement.NOT_CHECKED else {"requires": policy.header.value}
-    return {key: list(texts) for key, texts in given.items() if texts} | required
+    return {key: list(texts) for key, texts in given.items() if texts} | {"requires": policy.header.value}
 
 
 def template(*, session: InSession) -> Result:
@@ -130,7 +129,7 @@ def template(*, session: InSession) -> Result:
     if session.config_file is not None or session.file.exists():
         from layer2.manager.verification import configured_policy
 
-        values = policy_data(replace(configured_policy(session.config(), None), header=HeaderRequirement.NOT_CHECKED))
+        values = policy_data(configured_policy(session.config(), None))
     text = file_text(PolicyFile, values, head=_HEAD)
     return Result({"policy": values, "text": text}, text.splitlines())
 
@@ -174,7 +173,7 @@ def _read_file(file: Path) -> dict[str, Any]:
 
 def _policy(declared: Mapping[str, Any]) -> ProofPolicy:
     values = {"header" if key == "requires" else key: value for key, value in declared.items()}
-    return replace(ProofPolicy(HeaderRequirement.NOT_CHECKED), **values)
+    return replace(ProofPolicy(HeaderRequirement.AS_AGREED), **values)
 
 
 def _texts_of(value: object) -> Sequence[str]:
