@@ -200,13 +200,7 @@ def _data(report: _Report) -> dict[str, object]:
         "completed": [_entry_data(each) for each in found.completed],
         "refunded": [_entry_data(each) for each in found.refunded],
         "duplicates": [
-            {
-                "file": each.entry.name,
-                "proof_id": each.entry.proof_id.hex(),
-                "shared": each.shared,
-                "first": each.first.name,
-            }
-            for each in found.duplicates
+            {**_named(each.entry), "shared": each.shared, "first": each.first.name} for each in found.duplicates
         ],
         "not_accepted": [
             {
@@ -221,10 +215,13 @@ def _data(report: _Report) -> dict[str, object]:
     }
 
 
+def _named(entry: Entry) -> dict[str, object]:
+    return {"file": entry.name, "proof_id": entry.proof_id.hex()}
+
+
 def _entry_data(entry: Entry) -> dict[str, object]:
     return {
-        "file": entry.name,
-        "proof_id": entry.proof_id.hex(),
+        **_named(entry),
         "amount": entry.amount,
         "keys": list(entry.keys),
         "levels": {layer.value: level.value for layer, level in entry.levels},

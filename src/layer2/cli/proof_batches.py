@@ -26,21 +26,9 @@ from layer2.proofs.checking import ProofReport
 from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.proofs.policy import ProofPolicy
 
-__all__ = [
-    "STREAM",
-    "Ask",
-    "Checked",
-    "Given",
-    "NotAccepted",
-    "Why",
-    "accepted",
-    "check_all",
-    "given",
-    "not_accepted",
-    "read",
-]
+__all__ = ["Ask", "Checked", "Given", "NotAccepted", "Why", "accepted", "check_all", "given", "not_accepted", "read"]
 
-STREAM: Final = "-"
+_STREAM: Final = "-"
 """The path that stands for standard input: one proof per line."""
 _SUFFIX: Final = ".json"
 _LONGEST_LINE: Final = 1_000_001
@@ -97,7 +85,7 @@ def given(paths: Sequence[str], stream: BinaryIO) -> Iterator[Given]:
     proof per line of the stream. Links to folders are not followed.
     """
     for path in paths:
-        if path == STREAM:
+        if path == _STREAM:
             yield from _lines(stream)
         elif Path(path).is_dir():
             yield from _folder(Path(path))
