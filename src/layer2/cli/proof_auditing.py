@@ -7,10 +7,11 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Final
+from pathlib import Path
+from typing import Final, TypeAlias
 
 from layer2.cli.exit_status import ExitStatus
 from layer2.cli.output import Line, Result, table
@@ -22,12 +23,14 @@ from layer2.cli.proof_batches import (
     Why,
     accepted,
     check_all,
+    checked,
     given,
     not_accepted,
     read,
 )
+from layer2.cli.proof_commands import load_headers
 from layer2.cli.proof_judging import undeclared
-from layer2.cli.proof_policy import NOTHING_DECLARED, PolicyOptions, policy_data
+from layer2.cli.proof_policy import NOTHING_DECLARED, PolicyOptions, by_layer, policy_data
 from layer2.cli.session import InSession, Session
 from layer2.cli.wording import at_time, fields_of, sat
 from layer2.errors import InvalidRequest, Layer2Error, ProofUndecided
@@ -35,9 +38,13 @@ from layer2.formats.printable import printable
 from layer2.model.layers import Layer2ProtocolType
 from layer2.proofs import audit as auditing
 from layer2.proofs.audit import Audit, Entry, Total
+from layer2.proofs.header_chain import ancestors
 from layer2.proofs.policy import HeaderRequirement, ProofPolicy
 
 __all__ = ["audit"]
+
+Ancestors: TypeAlias = Mapping[Layer2ProtocolType, frozenset[bytes]]
+"""By layer, the hashes of the trusted block and of the blocks below it that are known."""
 
 _LISTED: Final = 20
 """Lines of each kind that people are shown. The JSON object has all."""
@@ -62,9 +69,9 @@ class _Report:
         """By layer and level, the number of blocks in the proofs that count."""
         levels: dict[str, dict[str, int]] = {}
         for entry in (*self.audit.completed, *self.audit.refunded):
-            for layer, level in entry.levels:
-                of_layer = levels.setdefault(layer.value, {})
-                of_layer[level.value] = of_layer.get(level.value, 0) + 1
+            for block in entry.blocks:
+                of_layer = levels.setdefault(block.layer.value, {})
+                of_layer[block.level.value] = of_layer.get(block.level.value, 0) + 1
         return {layer: dict(sorted(of_layer.items())) for layer, of_layer in sorted(levels.items())}
 
     @property
@@ -79,6 +86,8 @@ async def audit(
     options: PolicyOptions = NOTHING_DECLARED,
     node: bool = False,
     final: bool = False,
+    trusted_header: tuple[str, ...] = (),
+    headers: tuple[str, ...] = (),
     session: InSession,
 ) -> Result:
     """Check many proofs, count each payment once, and sum what each party paid and received.
@@ -97,28 +106,60 @@ async def audit(
         node: Ask the nodes of your configuration whether the headers are on their chains. Accept only the providers
             and tokens of the configuration, unless the policy declares others.
         final: With --node: the headers must be final.
+        trusted_header: LAYER:HASH. A block that you know is on the chain: the blocks of the proofs must be this one or,
+            with --headers, earlier ones; one for each layer.
+        headers: LAYER:FILE. The headers after the oldest of the blocks, up to and including the trusted one, as proof
+            headers writes them; one for each layer.
     """
     if not paths:
         raise InvalidRequest("PATHS is missing: name files, folders, or -", code="usage")
     if final and not node:
         raise InvalidRequest("--final needs --node: only a node knows what is final", code="usage")
-    policy = options.declared()
+    policy = options.declared(trusted_header)
     if node and policy.trusted_headers:
-        raise InvalidRequest("trusted_headers are for a verifier without a node: omit --node", code="usage")
+        raise InvalidRequest("trusted headers are for a verifier without a node: omit --node", code="usage")
+    known = {
+        layer: _ancestors(policy, layer, file) for layer, file in by_layer(headers, "--headers", "LAYER:FILE").items()
+    }
     began = int(time.time())
     with session.terminal.working("checking the proofs"):
-        if node:
-            async with _nodes(policy, session, final=final) as (policy, ask):
-                offline = replace(policy, header=HeaderRequirement.NOT_CHECKED)
-                answers = await check_all(given(paths, sys.stdin.buffer), offline, cores=_cores(), ask=ask)
-        else:
-            answers = await check_all(given(paths, sys.stdin.buffer), policy, cores=_cores())
+        async with _asking(policy, known, session, node=node, final=final) as (policy, ask):
+            offline = (
+                policy if ask is None else replace(policy, header=HeaderRequirement.NOT_CHECKED, trusted_headers={})
+            )
+            answers = await check_all(given(paths, sys.stdin.buffer), offline, cores=_cores(), ask=ask)
     if not answers:
         raise InvalidRequest("there is no proof: a folder stands for the files *.json in it", code="usage")
     entries, rest = _parted(answers)
     report = _Report(policy, auditing.audit(entries), rest, began)
     problem, ended = _problem(report)
     return Result(_data(report), list(_lines(report)), problem=problem, ended=ended)
+
+
+def _ancestors(policy: ProofPolicy, layer: Layer2ProtocolType, file: str) -> frozenset[bytes]:
+    trusted = policy.trusted_headers.get(layer)
+    if trusted is None:
+        raise InvalidRequest(
+            f"--headers needs a trusted header of {layer.value}: headers alone show nothing", code="usage"
+        )
+    return ancestors(layer, load_headers(Path(file)), trusted)
+
+
+@asynccontextmanager
+async def _asking(
+    policy: ProofPolicy, known: Ancestors, session: Session, *, node: bool, final: bool
+) -> AsyncIterator[tuple[ProofPolicy, Ask | None]]:
+    """The policy, and what to ask about each proof that holds by itself: the nodes, or the headers that are known."""
+    if node:
+        async with _nodes(policy, session, final=final) as asking:
+            yield asking
+        return
+
+    async def ask(one: Given, entry: Entry) -> Checked:
+        placed = {block.layer: block.hash for block in entry.blocks if block.hash in known.get(block.layer, ())}
+        return checked(one, replace(policy, trusted_headers={**policy.trusted_headers, **placed}))
+
+    yield policy, ask if known else None
 
 
 @asynccontextmanager
@@ -138,11 +179,11 @@ async def _nodes(policy: ProofPolicy, session: Session, *, final: bool) -> Async
         async def ask(one: Given, entry: Entry) -> Checked:
             proof = None
             try:
-                for layer, _ in entry.levels:
+                for block in entry.blocks:
                     # One attempt for each layer: a node that is down would be waited for again at each proof.
-                    if layer not in begun:
-                        begun[layer] = asyncio.ensure_future(begin(layer))
-                    await begun[layer]
+                    if block.layer not in begun:
+                        begun[block.layer] = asyncio.ensure_future(begin(block.layer))
+                    await begun[block.layer]
                 proof = read(one)
                 report = await manager.check_transfer_proof_async(proof, policy=whole)
             except Layer2Error as error:
@@ -224,7 +265,7 @@ def _entry_data(entry: Entry) -> dict[str, object]:
         **_named(entry),
         "amount": entry.amount,
         "keys": list(entry.keys),
-        "levels": {layer.value: level.value for layer, level in entry.levels},
+        "levels": {block.layer.value: block.level.value for block in entry.blocks},
     }
 
 

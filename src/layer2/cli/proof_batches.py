@@ -26,7 +26,19 @@ from layer2.proofs.checking import ProofReport
 from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.proofs.policy import ProofPolicy
 
-__all__ = ["Ask", "Checked", "Given", "NotAccepted", "Why", "accepted", "check_all", "given", "not_accepted", "read"]
+__all__ = [
+    "Ask",
+    "Checked",
+    "Given",
+    "NotAccepted",
+    "Why",
+    "accepted",
+    "check_all",
+    "checked",
+    "given",
+    "not_accepted",
+    "read",
+]
 
 _STREAM: Final = "-"
 """The path that stands for standard input: one proof per line."""
@@ -134,10 +146,10 @@ async def check_all(
     """
     answers: list[Checked] = []
 
-    async def take(chunk: Sequence[Given], checked: Sequence[Checked]) -> None:
-        answers.extend(checked if ask is None else await asyncio.gather(*map(partial(_asked, ask), chunk, checked)))
+    async def take(chunk: Sequence[Given], found: Sequence[Checked]) -> None:
+        answers.extend(found if ask is None else await asyncio.gather(*map(partial(_asked, ask), chunk, found)))
 
-    check = partial(_check, policy, with_nodes=ask is not None)
+    check = partial(_check, policy, placed_later=ask is not None)
     chunks = _chunks(proofs)
     first = list(itertools.islice(chunks, _ALONE // _CHUNK))
     if len(first) < _ALONE // _CHUNK or cores == 1:
@@ -161,8 +173,8 @@ async def check_all(
     return answers
 
 
-async def _asked(ask: Ask, proof: Given, checked: Checked) -> Checked:
-    return await ask(proof, checked) if isinstance(checked, Entry) else checked
+async def _asked(ask: Ask, proof: Given, found: Checked) -> Checked:
+    return await ask(proof, found) if isinstance(found, Entry) else found
 
 
 def _chunks(proofs: Iterable[Given]) -> Iterator[list[Given]]:
@@ -184,16 +196,21 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _check(policy: ProofPolicy, chunk: Sequence[Given], *, with_nodes: bool) -> list[Checked]:
-    return [_checked(each, policy, with_nodes=with_nodes) for each in chunk]
+def _check(policy: ProofPolicy, chunk: Sequence[Given], *, placed_later: bool) -> list[Checked]:
+    return [checked(each, policy, placed_later=placed_later) for each in chunk]
 
 
-def _checked(one: Given, policy: ProofPolicy, *, with_nodes: bool) -> Checked:
+def checked(one: Given, policy: ProofPolicy, *, placed_later: bool = False) -> Checked:
+    """Check one proof.
+
+    Args:
+        placed_later: the caller finds out about its headers afterwards.
+    """
     proof: TransferProof | None = None
     try:
         proof = read(one)
         report, missing = judged(proof, policy)
-        missing = tuple([each for each in missing if not (with_nodes and each.code == HEADER)])
+        missing = tuple([each for each in missing if not (placed_later and each.code == HEADER)])
         if missing and report.outcome is not ProofOutcome.PARTIAL:
             text = "; ".join(f"{each.text}; {each.remedy}" for each in missing)
             return NotAccepted(one.name, proof.proof_id, Why.UNDECLARED, missing[0].code, text)

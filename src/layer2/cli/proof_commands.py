@@ -25,7 +25,7 @@ from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.proofs.policy import FINAL, OFFLINE, ProofLevel, ProofPolicy
 from layer2.terms.signing import write_terms
 
-__all__ = ["headers", "load", "report_data", "report_lines", "show", "verify"]
+__all__ = ["headers", "load", "load_headers", "report_data", "report_lines", "show", "verify"]
 
 _OUTCOMES = {
     ProofOutcome.COMPLETED: "a completed transfer",
@@ -222,7 +222,7 @@ def _check_offline(
     chains: dict[Layer2ProtocolType, tuple[bytes, ...]] = {}
     for path in headers:
         layer, value = _of_layer(str(path), placed, "--headers")
-        chains[layer] = _load_headers(Path(value))
+        chains[layer] = load_headers(Path(value))
     return judged(proof, replace(policy, trusted_headers=trusted or policy.trusted_headers), chains)
 
 
@@ -283,7 +283,13 @@ def _write(file: Path, text: str) -> None:
         raise ConfigurationError(f"{file} cannot be written: {error.strerror}", code="unwritable_file") from error
 
 
-def _load_headers(file: Path) -> tuple[bytes, ...]:
+def load_headers(file: Path) -> tuple[bytes, ...]:
+    """Read a file of headers.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+        ProofRefused: it does not contain headers; check ``header_chain``.
+    """
     try:
         return read_headers(file.read_text("ascii"))
     except OSError as error:

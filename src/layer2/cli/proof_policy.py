@@ -19,7 +19,7 @@ from layer2.formats.printable import printable
 from layer2.model.layers import Layer2ProtocolType
 from layer2.proofs.policy import HeaderRequirement, ProofPolicy
 
-__all__ = ["NOTHING_DECLARED", "PolicyOptions", "key_of", "policy_data", "template"]
+__all__ = ["NOTHING_DECLARED", "PolicyOptions", "by_layer", "key_of", "policy_data", "template"]
 
 _NETWORKS: Final = ("mainnet", "testnet", "regtest")
 _REQUIREMENTS: Final = {each.value: each for each in HeaderRequirement if each is not HeaderRequirement.NOT_CHECKED}
@@ -80,18 +80,22 @@ class PolicyOptions:
     """What must be known of each block. as_agreed: your node has it with the finality of the terms, or it has the work
     that you accept. finalized: it is final at your node. Both accept a trusted header. Default: as_agreed."""
 
-    def declared(self) -> ProofPolicy:
+    def declared(self, trusted_header: Sequence[str] = ()) -> ProofPolicy:
         """What the file and the options declare. What they do not declare is None, and ``judged`` reports it.
+
+        Args:
+            trusted_header: the values of an option that only some commands have in this form: LAYER:HASH.
 
         Raises:
             ConfigurationError: the file cannot be read, or a key is unknown or has a wrong value.
             InvalidRequest: an option has a wrong value.
         """
         file = {} if self.policy is None else _read_file(self.policy)
+        given = {"trusted_headers": tuple(trusted_header)}
         options = {
             key: _parsed(key, texts, form.option)
             for key, form in _FORMS.items()
-            if (texts := _texts_of(getattr(self, form.option.removeprefix("--"), None)))
+            if (texts := given.get(key) or _texts_of(getattr(self, form.option.removeprefix("--"), None)))
         }
         return _policy(file | options)
 
@@ -132,6 +136,18 @@ def template(*, session: InSession) -> Result:
         values = policy_data(configured_policy(session.config(), None))
     text = file_text(PolicyFile, values, head=_HEAD)
     return Result({"policy": values, "text": text}, text.splitlines())
+
+
+def by_layer(texts: Sequence[str], option: str, form: str) -> dict[Layer2ProtocolType, str]:
+    """The values of an option that has one for each layer.
+
+    Raises:
+        InvalidRequest: one names no layer.
+    """
+    try:
+        return dict(map(_by_layer, texts))
+    except (KeyError, ValueError) as error:
+        raise InvalidRequest(f"{option} takes {form}", code="usage") from error
 
 
 def key_of(text: str, lengths: tuple[int, ...]) -> bytes:
@@ -235,7 +251,7 @@ def _contracts(texts: Sequence[str]) -> Mapping[int, frozenset[bytes]]:
 
 
 def _by_layer(text: str) -> tuple[Layer2ProtocolType, str]:
-    layer, value = text.split(":")
+    layer, value = text.split(":", 1)
     return Layer2ProtocolType[layer.upper()], value
 
 

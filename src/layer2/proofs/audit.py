@@ -16,7 +16,7 @@ from layer2.proofs.model import ProofOutcome, TransferProof, owed_of
 from layer2.proofs.policy import ProofLevel
 from layer2.terms.documents import Terms
 
-__all__ = ["Audit", "Duplicate", "Entry", "Party", "Total", "audit", "entry_of"]
+__all__ = ["Audit", "Duplicate", "Entry", "Party", "PlacedBlock", "Total", "audit", "entry_of"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -47,6 +47,16 @@ class Total:
 
 
 @dataclass(frozen=True, slots=True)
+class PlacedBlock:
+    """The block of a leg's end, and what is known of it."""
+
+    layer: Layer2ProtocolType
+    hash: bytes
+    """32 bytes."""
+    level: ProofLevel
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """What an audit needs of one accepted proof."""
 
@@ -56,8 +66,8 @@ class Entry:
     outcome: ProofOutcome
     amount: int
     """Satoshi that the destination receives."""
-    levels: tuple[tuple[Layer2ProtocolType, ProofLevel], ...]
-    """By leg whose evidence names a block: the layer and what is known of the block."""
+    blocks: tuple[PlacedBlock, ...]
+    """Of the legs whose evidence names a block."""
     keys: tuple[str, ...]
     """What names the payment: ``payment_hash``, ``swap_id``, ``lock_id`` or ``output``, and its value."""
     movements: tuple[Total, ...]
@@ -107,7 +117,13 @@ def entry_of(name: str, proof: TransferProof, report: ProofReport) -> Entry:
         proof_id=proof.proof_id,
         outcome=report.outcome,
         amount=terms.amount,
-        levels=tuple([(leg.protocol, leg.level) for leg in (report.source, report.destination) if leg.header]),
+        blocks=tuple(
+            [
+                PlacedBlock(leg.protocol, leg.header.hash, leg.level)
+                for leg in (report.source, report.destination)
+                if leg.header is not None
+            ]
+        ),
         keys=tuple(dict.fromkeys(keys)),
         movements=(
             *_movements(terms, report.source, terms.source_amount),
