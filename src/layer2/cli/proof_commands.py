@@ -11,7 +11,7 @@ from layer2.cli.output import Result
 from layer2.cli.parameters import Layer
 from layer2.cli.proof_judging import Undeclared, judged, undeclared
 from layer2.cli.proof_policy import NOTHING_DECLARED, PolicyOptions, key_of
-from layer2.cli.proof_wording import finality_reached, leg_lines, shown_words
+from layer2.cli.proof_wording import leg_lines, shown_words
 from layer2.cli.session import InSession, Session
 from layer2.cli.wording import at_time, fields_of, sat, short_hash
 from layer2.errors import ConfigurationError, FormatError, InvalidRequest, Layer2Error, ProofRefused, ProofUndecided
@@ -301,7 +301,7 @@ def load_headers(file: Path) -> tuple[bytes, ...]:
 def _leg_data(leg: LegReport) -> dict[str, object]:
     return {
         **fields_of(leg, "protocol", "outcome", "level"),
-        "finality": None if (reached := finality_reached(leg)) is None else reached.value,
+        "finality": None if (reached := leg.finality_reached) is None else reached.value,
         "shown": sorted(one.value for one in leg.shown),
         "block_number": None if leg.header is None else leg.header.number,
         "block_hash": None if leg.header is None else f"0x{leg.header.hash.hex()}",

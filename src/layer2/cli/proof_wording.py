@@ -11,11 +11,10 @@ from layer2.legs.leg import Leg
 from layer2.legs.lightning import LightningLeg
 from layer2.legs.shown import Shown
 from layer2.model.layers import LAYERS
-from layer2.model.transactions import Finality
 from layer2.proofs.checking import LegReport
 from layer2.proofs.policy import ProofLevel
 
-__all__ = ["finality_reached", "leg_lines", "shown_words"]
+__all__ = ["leg_lines", "shown_words"]
 
 _WORDS = {
     Shown.INCLUDED: "its end is included under the header",
@@ -37,17 +36,6 @@ def shown_words(leg: LegReport) -> str:
         name = f"..{block[-8:]}" if isinstance(leg.leg, BitcoinLeg) else f"0x{block[:8]}.."
         words.append(f"block {leg.header.number} {name}, {_place(leg)}")
     return "; ".join(words)
-
-
-def finality_reached(leg: LegReport) -> Finality | None:
-    """The finality that the verifier's node has confirmed for the leg's block; None if no node has."""
-    match leg.level:
-        case ProofLevel.FINALIZED:
-            return Finality.FINALIZED
-        case ProofLevel.AS_AGREED:
-            return leg.leg.finality
-        case _:
-            return None
 
 
 def _place(leg: LegReport) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from layer2.errors.base import InvalidRequest
 from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import Finality
 from layer2.proofs.checking import LegReport, ProofReport
 from layer2.proofs.model import ProofOutcome, TransferProof, owed_of
 from layer2.proofs.policy import ProofLevel
@@ -54,6 +55,8 @@ class PlacedBlock:
     hash: bytes
     """32 bytes."""
     level: ProofLevel
+    finality: Finality | None
+    """As ``LegReport.finality_reached``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +122,7 @@ def entry_of(name: str, proof: TransferProof, report: ProofReport) -> Entry:
         amount=terms.amount,
         blocks=tuple(
             [
-                PlacedBlock(leg.protocol, leg.header.hash, leg.level)
+                PlacedBlock(leg.protocol, leg.header.hash, leg.level, leg.finality_reached)
                 for leg in (report.source, report.destination)
                 if leg.header is not None
             ]
