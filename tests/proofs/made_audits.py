@@ -16,7 +16,7 @@ __all__ = ["completed", "preimage_of", "terms"]
 def terms(number: int, **changes: Any) -> Terms:
     """Terms from BOB to Lightning with a preimage and a swap id of their own."""
     preimage = preimage_of(number)
-    own = {
+    own: dict[str, Any] = {
         "swap_id": SwapId(f"{number:032x}"),
         "payment_hash": preimage.payment_hash,
         "destination": made.lightning_leg(made.invoice(preimage=preimage)),

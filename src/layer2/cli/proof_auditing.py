@@ -45,7 +45,8 @@ Ancestors: TypeAlias = Mapping[Layer2ProtocolType, frozenset[bytes]]
 
 
 async def audit(
-    *paths: str,
+    *paths: Path,
+    stdin: bool = False,
     options: PolicyOptions = NOTHING_DECLARED,
     node: bool = False,
     final: bool = False,
@@ -64,8 +65,8 @@ async def audit(
     declared or a header is not confirmed: the message names the option.
 
     Args:
-        paths: Files, folders, or - for standard input with one proof on each line. A folder stands for the files *.json
-            in it and in its folders.
+        paths: Files and folders. A folder stands for the files *.json in it and in its folders.
+        stdin: Read standard input too, after the paths: one proof on each line, as it is in its file.
         node: Ask the nodes of your configuration whether the headers are on their chains. Accept only the providers
             and tokens of the configuration, unless the policy declares others.
         final: With --node: the headers must be final.
@@ -74,8 +75,8 @@ async def audit(
         headers: LAYER:FILE. The headers after the oldest of the blocks, up to and including the trusted one, as proof
             headers writes them; one for each layer.
     """
-    if not paths:
-        raise InvalidRequest("PATHS is missing: name files, folders, or -", code="usage")
+    if not paths and not stdin:
+        raise InvalidRequest("PATHS is missing: name files or folders, or use --stdin", code="usage")
     if final and not node:
         raise InvalidRequest("--final needs --node: only a node knows what is final", code="usage")
     policy = options.declared(trusted_header)
@@ -84,13 +85,14 @@ async def audit(
     known = {
         layer: _ancestors(policy, layer, file) for layer, file in by_layer(headers, "--headers", "LAYER:FILE").items()
     }
+    proofs = given(paths, sys.stdin.buffer if stdin else None)
     began = int(time.time())
     with session.terminal.working("checking the proofs"):
         async with _asking(policy, known, session, node=node, final=final) as (policy, ask):
-            offline = (
-                policy if ask is None else replace(policy, header=HeaderRequirement.NOT_CHECKED, trusted_headers={})
-            )
-            answers = await check_all(given(paths, sys.stdin.buffer), offline, cores=_cores(), ask=ask)
+            first = policy
+            if ask is not None:
+                first = replace(policy, header=HeaderRequirement.NOT_CHECKED, trusted_headers={})
+            answers = await check_all(proofs, first, cores=_cores(), ask=ask)
     if not answers:
         raise InvalidRequest("there is no proof: a folder stands for the files *.json in it", code="usage")
     entries, rest = _parted(answers)

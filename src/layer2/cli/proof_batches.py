@@ -40,8 +40,6 @@ __all__ = [
     "read",
 ]
 
-_STREAM: Final = "-"
-"""The path that stands for standard input: one proof per line."""
 _SUFFIX: Final = ".json"
 _LONGEST_LINE: Final = 1_000_001
 """One byte more than a proof may have, so that a longer one is refused as too long."""
@@ -90,19 +88,19 @@ Ask: TypeAlias = Callable[[Given, Entry], Awaitable[Checked]]
 """Ask the verifier's nodes about a proof that holds without them."""
 
 
-def given(paths: Sequence[str], stream: BinaryIO) -> Iterator[Given]:
-    """The proofs that the paths name, in their order.
+def given(paths: Iterable[Path], stream: BinaryIO | None) -> Iterator[Given]:
+    """The proofs that the paths name, in their order, and then those of the stream, one on each line.
 
-    A folder stands for its files ``*.json`` and those of its folders, in the order of their names' bytes; ``-`` for one
-    proof per line of the stream. Links to folders are not followed.
+    A folder stands for its files ``*.json`` and those of its folders, in the order of their names' bytes. Links to
+    folders are not followed.
     """
     for path in paths:
-        if path == _STREAM:
-            yield from _lines(stream)
-        elif Path(path).is_dir():
-            yield from _folder(Path(path))
+        if path.is_dir():
+            yield from _folder(path)
         else:
-            yield Given(_name(path), Path(path))
+            yield Given(_name(path), path)
+    if stream is not None:
+        yield from _lines(stream)
 
 
 def _folder(folder: Path) -> Iterator[Given]:

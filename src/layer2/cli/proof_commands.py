@@ -10,7 +10,7 @@ from layer2.cli.exit_status import ExitStatus
 from layer2.cli.output import Result
 from layer2.cli.parameters import Layer
 from layer2.cli.proof_judging import Undeclared, judged, undeclared
-from layer2.cli.proof_policy import NOTHING_DECLARED, PolicyOptions, key_of
+from layer2.cli.proof_policy import NOTHING_DECLARED, PolicyOptions, key_of, written_tokens
 from layer2.cli.proof_wording import leg_lines, shown_words
 from layer2.cli.session import InSession, Session
 from layer2.cli.wording import at_time, fields_of, sat, short_hash
@@ -99,6 +99,7 @@ async def headers(
         final: End with the finalized block.
     """
     from layer2.manager import Layer2Manager
+    from layer2.manager.verification import configured_policy
     from layer2.model.transactions import Finality
     from layer2.protocols.evm.client import EvmClient
 
@@ -115,10 +116,12 @@ async def headers(
     _write(output, write_headers(chain))
     last = "0x" + (block_of_header(evidence, chain[-1]) if chain else block_of(evidence)).hash.hex()
     provider = proof.terms.terms.provider.hex()
-    signer = f" --provider {provider}" if provider in {each.identity_key for each in config.providers} else ""
+    declared = [f"--provider {provider}"] if provider in {each.identity_key for each in config.providers} else []
+    declared += [] if config.network == "mainnet" else [f"--network {config.network}"]
+    declared += [f"--token {each}" for each in written_tokens(configured_policy(config, None))]
     lines: list[str] = [
         f"{output}   {len(chain)} headers, up to block {last}",
-        f"to check: layer2 proof verify {file} --trusted-header {last} --headers {output}{signer}",
+        f"to check: layer2 proof verify {file} --trusted-header {last} --headers {output} {' '.join(declared)}",
     ]
     return Result({"file": str(output), "headers": len(chain), "trusted_header": last}, lines)
 

@@ -19,7 +19,7 @@ from layer2.formats.printable import printable
 from layer2.model.layers import Layer2ProtocolType
 from layer2.proofs.policy import HeaderRequirement, ProofPolicy
 
-__all__ = ["NOTHING_DECLARED", "PolicyOptions", "by_layer", "key_of", "policy_data", "template"]
+__all__ = ["NOTHING_DECLARED", "PolicyOptions", "by_layer", "key_of", "policy_data", "template", "written_tokens"]
 
 _NETWORKS: Final = ("mainnet", "testnet", "regtest")
 _REQUIREMENTS: Final = {each.value: each for each in HeaderRequirement if each is not HeaderRequirement.NOT_CHECKED}
@@ -104,11 +104,7 @@ def policy_data(policy: ProofPolicy) -> dict[str, object]:
     """A policy in the form of a policy file. A key that declares nothing is left out, but for the network."""
     given: dict[str, Sequence[str]] = {
         "networks": sorted(policy.networks or {"mainnet"}),
-        "tokens": [
-            f"{chain}:{to_checksum(token, chain)}:{decimals}"
-            for chain, tokens in sorted((policy.tokens or {}).items())
-            for token, decimals in sorted(tokens.items())
-        ],
+        "tokens": written_tokens(policy),
         "providers": sorted(key.hex() for key in policy.providers or ()),
         "own_preimage_payees": sorted(key.hex() for key in policy.own_preimage_payees or ()),
         "contracts": [
@@ -120,6 +116,15 @@ def policy_data(policy: ProofPolicy) -> dict[str, object]:
         "trusted_headers": sorted(f"{layer.value}:{each.hex()}" for layer, each in policy.trusted_headers.items()),
     }
     return {key: list(texts) for key, texts in given.items() if texts} | {"requires": policy.header.value}
+
+
+def written_tokens(policy: ProofPolicy) -> list[str]:
+    """The tokens of a policy, each as the value of ``--token``."""
+    return [
+        f"{chain}:{to_checksum(token, chain)}:{decimals}"
+        for chain, tokens in sorted((policy.tokens or {}).items())
+        for token, decimals in sorted(tokens.items())
+    ]
 
 
 def template(*, session: InSession) -> Result:
