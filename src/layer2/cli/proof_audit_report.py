@@ -109,7 +109,7 @@ class AuditReport:
     def _lines(self) -> Iterator[Line]:
         found = self.audit
         yield (
-            f"{self.files:,} proofs: {len(found.completed):,} completed, {len(found.refunded):,} refunded, "
+            f"{self.files:,} proof{'' if self.files == 1 else 's'}: {len(found.completed):,} completed, {len(found.refunded):,} refunded, "
             f"{len(found.duplicates):,} duplicates, {len(self.not_accepted):,} not accepted; {at_time(self.time)}"
         )
         for key, value in policy_data(self.policy).items():
