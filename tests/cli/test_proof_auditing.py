@@ -234,6 +234,23 @@ def test_many_proofs_are_checked_by_other_processes_with_the_same_result(home: P
     assert alone.envelope["data"] | {"checked_at": 0} == data | {"checked_at": 0}
 
 
+def test_a_node_that_does_not_answer_leaves_every_proof_undecided_and_is_asked_once(home: Path) -> None:
+    for number in range(40):
+        completed(number).save(home / "proofs" / f"{number:02}.json")
+    (home / "proofs" / "other.json").write_text("no proof")
+    (home / "layer2.toml").write_text(
+        f'network = "regtest"\ndefault_timeout_ms = 2000\n[bob]\nrpc_url = "http://127.0.0.1:9"\n'
+        f'token_address = "0x{made.TOKEN.hex()}"\ntoken_decimals = 8\nkey = "{"01" * 32}"\n'
+        f'[[providers]]\nname = "one"\nurl = "https://swaps.example.org"\nidentity_key = "{KEY}"\n'
+    )
+    ran = layer2_here("proof", "audit", "proofs", "--node", "--json", cwd=home)
+    assert ran.status == 1
+    assert ran.envelope["data"]["reasons"] == {"node_unreachable": 40, "format": 1}
+    assert {each["why"] for each in ran.envelope["data"]["not_accepted"]} == {"undecided", "refused"}
+    (home / "proofs" / "other.json").unlink()
+    assert layer2_here("proof", "audit", "proofs", "--node", "--json", cwd=home).status == 2
+
+
 def test_people_see_the_policy_the_counts_and_the_sums(home: Path) -> None:
     for number in range(30):
         from_rootstock(1).save(home / "proofs" / f"{number:02}.json")

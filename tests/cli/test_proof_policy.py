@@ -111,6 +111,8 @@ def test_rootstock_s_own_coin_needs_no_token(tmp_path: Path) -> None:
     contract = f"33:0x{made_rootstock.CONTRACT.hex()}"
     declared = ("--network", "regtest", "--provider", KEY, "--contract", contract, "--work", "ROOTSTOCK:16")
     assert verify(file, *declared).status == 0
+    unknown = verify(file, "--network", "regtest", "--provider", KEY)
+    assert (unknown.status, unknown.envelope["error"]["remedy"].endswith(f"--contract {contract}")) == (1, True)
     ran = verify(file, *declared, "--requires", "finalized")
     assert ran.status == 4
     assert "finalized" in ran.envelope["error"]["message"]
@@ -124,8 +126,8 @@ WRONG = {
         'provider = ["ab"]',
         'has no key "provider"; did you mean "providers"? known keys: networks, tokens',
     ),
-    "a text": ('networks = "mainnet"', 'networks is not a list of texts; write networks = ["...", "..."]'),
-    "numbers": ("providers = [1]", "providers is not a list of texts"),
+    "a text": ('networks = "mainnet"', 'networks has a value of another type; write networks = ["...", "..."]'),
+    "numbers": ("providers = [1]", "providers has a value of another type"),
     "an unknown network": ('networks = ["moon"]', "networks takes mainnet or testnet or regtest, not moon"),
     "a short key": ('providers = ["ab"]', "providers takes 64 or 66 hex digits, not ab"),
     "spaces in a key": (f'providers = ["{" " * 2}{KEY[:-2]}"]', "providers takes 64 or 66 hex digits"),
@@ -138,7 +140,7 @@ WRONG = {
     "a layer without work": ('work = ["BOB:1"]', "work: only the headers of"),
     "no work": ('work = ["BITCOIN:0"]', "work: for each layer, a positive number"),
     "no requirement": ('requires = "nothing"', "requires takes as_agreed or finalized, not nothing"),
-    "a list of requirements": ('requires = ["finalized"]', "requires is not"),
+    "a list of requirements": ('requires = ["finalized"]', 'write requires = "..."'),
     "no TOML": ("networks =", "not TOML"),
 }
 

@@ -108,8 +108,9 @@ class AuditReport:
 
     def _lines(self) -> Iterator[Line]:
         found = self.audit
+        noun = "proof" if self.files == 1 else "proofs"
         yield (
-            f"{self.files:,} proof{'' if self.files == 1 else 's'}: {len(found.completed):,} completed, {len(found.refunded):,} refunded, "
+            f"{self.files:,} {noun}: {len(found.completed):,} completed, {len(found.refunded):,} refunded, "
             f"{len(found.duplicates):,} duplicates, {len(self.not_accepted):,} not accepted; {at_time(self.time)}"
         )
         for key, value in policy_data(self.policy).items():

@@ -65,7 +65,7 @@ async def audit(
     declared or a header is not confirmed: the message names the option.
 
     Args:
-        paths: Files and folders. A folder stands for the files *.json in it and in its folders.
+        paths: Files and folders. Of a folder, the files *.json in it and in its folders are checked.
         stdin: Read standard input too, after the paths: one proof on each line, as it is in its file.
         node: Ask the nodes of your configuration whether the headers are on their chains. Accept only the providers
             and tokens of the configuration, unless the policy declares others.
@@ -94,7 +94,7 @@ async def audit(
                 first = replace(policy, header=HeaderRequirement.NOT_CHECKED, trusted_headers={})
             answers = await check_all(proofs, first, cores=_cores(), ask=ask)
     if not answers:
-        raise InvalidRequest("there is no proof: a folder stands for the files *.json in it", code="usage")
+        raise InvalidRequest("there is no proof: of a folder, only the files *.json are checked", code="usage")
     entries, rest = _parted(answers)
     report = AuditReport(policy, auditing.audit(entries), rest, began)
     problem, ended = report.problem

@@ -91,7 +91,7 @@ Ask: TypeAlias = Callable[[Given, Entry], Awaitable[Checked]]
 def given(paths: Iterable[Path], stream: BinaryIO | None) -> Iterator[Given]:
     """The proofs that the paths name, in their order, and then those of the stream, one on each line.
 
-    A folder stands for its files ``*.json`` and those of its folders, in the order of their names' bytes. Links to
+    Of a folder, these are its files ``*.json`` and those of its folders, in the order of their names' bytes. Links to
     folders are not followed.
     """
     for path in paths:

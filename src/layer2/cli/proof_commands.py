@@ -213,7 +213,7 @@ def _check_offline(
     proof: TransferProof, policy: ProofPolicy, trusted_header: tuple[str, ...], headers: tuple[Path, ...]
 ) -> tuple[ProofReport, tuple[Undeclared, ...]]:
     # Its headers are not placed yet: the legs with a block are what an option without a layer can mean.
-    report = check_proof(proof, replace(policy, header=OFFLINE.header, trusted_headers={}))
+    report, _ = judged(proof, replace(policy, header=OFFLINE.header, trusted_headers={}))
     placed = [leg.protocol for leg in (report.source, report.destination) if leg.header is not None]
     trusted: dict[Layer2ProtocolType, bytes] = {}
     for text in trusted_header:

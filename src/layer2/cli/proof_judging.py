@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from layer2.errors import ProofUndecided
+from layer2.errors import ProofRefused, ProofUndecided
 from layer2.formats.evm_address import to_checksum
 from layer2.formats.printable import printable
 from layer2.legs.evm import NO_ADDRESS, EvmLeg
@@ -41,6 +41,13 @@ def judged(
     """
     try:
         report = check_proof(proof, policy, headers=headers)
+    except ProofRefused as error:
+        if error.check == "contract":
+            terms = proof.terms.terms
+            legs = [leg for leg in (terms.source, terms.destination) if isinstance(leg, EvmLeg)]
+            named = [f"--contract {leg.chain_id}:{to_checksum(leg.contract, leg.chain_id)}" for leg in legs]
+            error.remedy = f"if you know that its code is the contract's: {' '.join(named)}"
+        raise
     except ProofUndecided as error:
         report = check_proof(proof, replace(policy, header=HeaderRequirement.NOT_CHECKED), headers=headers)
         missing = undeclared(report)

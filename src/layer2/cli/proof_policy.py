@@ -44,7 +44,7 @@ class PolicyFile:
     """Lightning nodes, 66 hex digits, that create their own preimages and issue no hold invoices. With this key, only
     payments to these nodes are accepted (--payee)"""
     contracts: tuple[str, ...] = ()
-    """HTLC contracts besides the genuine one, CHAIN_ID:ADDRESS: you declare that the code is the same (--contract)"""
+    """more HTLC contracts than the genuine one, CHAIN_ID:ADDRESS: you declare that the code is the same (--contract)"""
     work: tuple[str, ...] = ()
     """work with which headers are accepted, LAYER:HASHES, on BITCOIN and ROOTSTOCK (--work)"""
     trusted_headers: tuple[str, ...] = ()
@@ -115,7 +115,7 @@ def policy_data(policy: ProofPolicy) -> dict[str, object]:
         "work": sorted(f"{layer.value}:{hashes}" for layer, hashes in policy.work.items()),
         "trusted_headers": sorted(f"{layer.value}:{each.hex()}" for layer, each in policy.trusted_headers.items()),
     }
-    return {key: list(texts) for key, texts in given.items() if texts} | {"requires": policy.header.value}
+    return {**{key: list(texts) for key, texts in given.items() if texts}, "requires": policy.header.value}
 
 
 def written_tokens(policy: ProofPolicy) -> list[str]:
@@ -203,11 +203,12 @@ def _texts_of(value: object) -> Sequence[str]:
 
 
 def _texts(key: str, value: object) -> Sequence[str]:
-    if key == "requires":
-        value = [value]
-    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        raise InvalidRequest(f'{key} is not a list of texts; write {key} = ["...", "..."]')
-    return value
+    given: list[object] = [value] if key == "requires" else value if isinstance(value, list) else [None]
+    texts = [each for each in given if isinstance(each, str)]
+    if len(texts) != len(given):
+        form = '"..."' if key == "requires" else '["...", "..."]'
+        raise InvalidRequest(f"{key} has a value of another type; write {key} = {form}")
+    return texts
 
 
 def _parsed(key: str, texts: Sequence[str], where: str) -> Any:
