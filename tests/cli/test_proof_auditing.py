@@ -115,7 +115,7 @@ def test_bad_files_are_reported_and_stop_nothing(home: Path) -> None:
         folder / "signed.json"
     )
     replace(made.between_chains(), source_leg=None).save(folder / "half.json")
-    ran = audit(home, "proofs", "absent.json")
+    ran = audit(home, "proofs", "absent.json", "x" * 5_000)
     assert ran.status == 1
     data = ran.envelope["data"]
     assert names(data, "completed") == ["good.json"]
@@ -127,6 +127,7 @@ def test_bad_files_are_reported_and_stop_nothing(home: Path) -> None:
         "nowhere.json": "unreadable_file",
         "pipe.json": "unreadable_file",
         "absent.json": "unreadable_file",
+        "x" * 5_000: "unreadable_file",
         "signed.json": "terms_signature",
         "half.json": "proof_of_one_leg",
     }

@@ -95,7 +95,8 @@ def given(paths: Iterable[Path], stream: BinaryIO | None) -> Iterator[Given]:
     folders are not followed.
     """
     for path in paths:
-        if path.is_dir():
+        # Path.is_dir raises for a name that is too long, and for a folder that may not be searched.
+        if os.path.isdir(path):
             yield from _folder(path)
         else:
             yield Given(_name(path), path)
@@ -227,7 +228,7 @@ def read(one: Given) -> TransferProof:
     """
     if one.path is None:
         return TransferProof.from_bytes(one.line)
-    if one.path.exists() and not one.path.is_file():
+    if os.path.exists(one.path) and not os.path.isfile(one.path):
         # A pipe would be waited for.
         raise InvalidRequest("it is not a file", code="unreadable_file")
     return TransferProof.load(one.path)
