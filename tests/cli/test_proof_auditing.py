@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -250,6 +251,43 @@ def test_a_node_that_does_not_answer_leaves_every_proof_undecided_and_is_asked_o
     assert {each["why"] for each in ran.envelope["data"]["not_accepted"]} == {"undecided", "refused"}
     (home / "proofs" / "other.json").unlink()
     assert layer2_here("proof", "audit", "proofs", "--node", "--json", cwd=home).status == 2
+
+
+def test_the_processes_of_an_audit_that_is_killed_end_too(home: Path) -> None:
+    line = from_rootstock(1).to_bytes() + b"\n"
+    command = [sys.executable, "-c", "from layer2.cli import main; main()", "proof", "audit", "--stdin"]
+    program = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=home)
+    with program:
+        assert program.stdin is not None
+        program.stdin.write(line * 200)
+        program.stdin.flush()
+        # It waits for the next line, and its processes for the next proofs.
+        give_up = time.monotonic() + 60
+        while len(children := living_children(program.pid)) < 2:
+            assert time.monotonic() < give_up
+            time.sleep(0.1)
+        program.kill()
+    while any(is_alive(child) for child in children):
+        assert time.monotonic() < give_up
+        time.sleep(0.1)
+
+
+def living_children(pid: int) -> list[int]:
+    folders = [int(each.name) for each in Path("/proc").iterdir() if each.name.isdigit()]
+    return [each for each in folders if status_of(each)[1:] == [str(pid)] and is_alive(each)]
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process has not ended; one that has can stay listed until its parent looks."""
+    return status_of(pid)[:1] not in ([], ["Z"])
+
+
+def status_of(pid: int) -> list[str]:
+    """State and parent; empty if there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+    except OSError:
+        return []
 
 
 def test_people_see_the_policy_the_counts_and_the_sums(home: Path) -> None:
