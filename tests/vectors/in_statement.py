@@ -82,8 +82,8 @@ def _accepted() -> Iterator[Vector]:
     yield valid("statement/bob-to-lightning", _base())
     yield valid("statement/of-an-unknown-provider", _base(), policy={"networks": ["regtest"]})
     back = bases.lightning_to_bob()
-    ends = {"source": SETTLED, "destination": FINAL}
-    yield valid("statement/lightning-to-bob", _attested(back, _statement(back["terms"], **ends)), policy=STATED)
+    to_bob = _statement(back["terms"], source=SETTLED, destination=FINAL)
+    yield valid("statement/lightning-to-bob", _attested(back, to_bob), policy=STATED)
     two = bases.bob_to_rootstock()
     both = _attested(two, _statement(two["terms"], destination=FINAL))
     yield valid("statement/bob-to-rootstock", both, policy=STATED)
@@ -134,10 +134,11 @@ def _wrong() -> Iterator[Vector]:
     for name, changes in ends.items():
         yield refused(f"statement/{name}", "statement_finality", _base(**changes))
     returned = bases.refunded()
-    for name, changes in {
+    refunds: dict[str, Document] = {
         "both-unfunded": {"source": UNFUNDED},
         "unfunded-with-a-block": {"destination": {"block": BLOCK, "finality": "unfunded"}},
-    }.items():
+    }
+    for name, changes in refunds.items():
         made = _attested(returned, _refund(returned["terms"], **changes))
         yield refused(f"statement/{name}", "statement_finality", made)
     kept = _attested(returned, _refund(returned["terms"], received=str(AMOUNT + FEE)))

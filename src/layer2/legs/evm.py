@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Final, Self, TypeAlias
 
 from layer2.contracts.htlc import HTLC_ADDRESS, HtlcLock
 from layer2.errors.base import FormatError, FundsRulesError, InvalidAmount, InvalidRequest, ProofRefused
-from layer2.formats.evm_address import parse_address
+from layer2.formats.evm_address import parse_address, to_checksum
 from layer2.formats.json_record import Amount, Bytes20, enumeration, integer
 from layer2.legs import evm_evidence, receipts, rootstock_evidence
 from layer2.legs.block_times import Span
@@ -286,6 +286,22 @@ class EvmLeg(Leg):
     def key_of(self, side: Side) -> PartyKey:
         """The party's account."""
         return PartyKey(KeyScheme.EIP191, self.payer if side is Side.PAYER else self.payee)
+
+    @property
+    def parties(self) -> tuple[str, str]:
+        """The two accounts."""
+        return to_checksum(self.payer, self.chain_id), to_checksum(self.payee, self.chain_id)
+
+    @property
+    def asset(self) -> str:
+        """The token's address, or the coin."""
+        if self.token == NO_ADDRESS:
+            return LAYERS[self.protocol].native_asset
+        return to_checksum(self.token, self.chain_id)
+
+    def money_name(self, evidence: LegEvidence | None, owed: Owed) -> str:
+        """The ``lock_id``, which commits to the chain and to the terms, and not to their signature."""
+        return f"lock_id 0x{self.lock(owed.payment_hash, owed.terms_hash).lock_id.hex()}"
 
     def next_block(self, newest: BlockRef, encoded: bytes) -> BlockRef:
         """See ``Leg.next_block``: a header with the newest block as its parent, one block higher and later."""

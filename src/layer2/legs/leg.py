@@ -259,6 +259,27 @@ class Leg(ABC):
         """The key of one of its parties; None if the kind has none that a stranger can check."""
         return None
 
+    @property
+    @abstractmethod
+    def parties(self) -> tuple[str | None, str]:
+        """Payer and payee, as the leg names them; None for a payer that it does not name."""
+
+    @property
+    @abstractmethod
+    def asset(self) -> str:
+        """What the leg moves: ``BTC``, the chain's own coin, or the token's address with its check sum."""
+
+    @abstractmethod
+    def money_name(self, evidence: LegEvidence | None, owed: Owed) -> str | None:
+        """What names the leg's money: the money of two legs with one name is the same, and is counted once.
+
+        Args:
+            evidence: checked evidence of the leg, if there is any.
+
+        Returns:
+            None if the name is in the evidence, and there is none.
+        """
+
     def next_block(self, newest: BlockRef, encoded: bytes) -> BlockRef:
         """The block after another one of the layer's chain.
 
