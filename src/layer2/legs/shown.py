@@ -48,6 +48,8 @@ class OpenPoint(Enum):
     """The identity of the terms' signer."""
     ASSET = "asset"
     """Whether the token is the bitcoin that the verifier means."""
+    PREIMAGE = "preimage"
+    """With which preimage a lock was claimed; the contract's storage shows only that it was."""
     PAYMENT = "payment"
     """Whether a Lightning payment was made; the proof shows that it could be collected."""
     TEST_MONEY = "test_money"
@@ -114,7 +116,7 @@ class LegShown:
     header: BlockRef | None = None
     """The block that includes it, if there is one. That block's place in a chain is not checked yet."""
     contract: bytes | None = None
-    """The contract that emitted the event, if there is one."""
+    """The contract whose event or storage it is, if there is one."""
     later: tuple[bytes, ...] = ()
     """The hashes of blocks above it, oldest first: the evidence has their headers."""
     work: int = 0
