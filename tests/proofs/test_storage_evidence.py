@@ -42,6 +42,13 @@ def refused(evidence: EvmStorageEvidence, lock: HtlcLock = LOCK) -> str:
     return caught.value.check
 
 
+def with_path(name: str, nodes: tuple[bytes, ...]) -> EvmStorageEvidence:
+    """The evidence with other nodes on one of its paths."""
+    if name == "account_proof":
+        return replace(CLAIMED, account_proof=nodes)
+    return replace(CLAIMED, storage_proof=nodes)
+
+
 def with_value(value: bytes) -> EvmStorageEvidence:
     """Evidence whose slot has these bytes as its value in the trie."""
     return storage.state_of(LEG.contract, {status_slot(LOCK.lock_id): value}).evidence(LEG, LOCK.lock_id)
@@ -78,7 +85,7 @@ def test_a_lock_that_was_never_made_has_no_path() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [b"\x81\x02", b"\x82\x00\x02", b"\xc1\x02", b"\x02\x02", b"\x82\x02", b"\xa1" + bytes(33)]
+    "value", [b"\x81\x02", b"\x82\x00\x02", b"\xc1\x02", b"\x02\x02", b"\x82\x02", b"\xa1\x01" + bytes(32)]
 )
 def test_a_value_that_is_not_the_canonical_encoding_of_a_number_is_refused(value: bytes) -> None:
     assert refused(with_value(value)) == "storage_inclusion"
@@ -138,7 +145,7 @@ def test_every_flipped_bit_of_a_path_or_of_the_root_is_refused() -> None:
                 flipped = bytearray(node)
                 flipped[bit // 8] ^= 1 << bit % 8
                 changed = (*nodes[:place], bytes(flipped), *nodes[place + 1 :])
-                assert refused(replace(CLAIMED, **{name: changed})) == check
+                assert refused(with_path(name, changed)) == check
     header = decode_header(CLAIMED.header)
     for bit in range(256):
         root = bytearray(header.state_root)
@@ -152,7 +159,7 @@ def test_missing_superfluous_and_exchanged_nodes_are_refused() -> None:
         changes = [(), nodes[::-1], (*nodes, nodes[-1]), (*nodes, b""), (nodes[0], *nodes)]
         changes += [nodes[:place] + nodes[place + 1 :] for place in range(len(nodes))]
         for changed in changes:
-            assert refused(replace(CLAIMED, **{name: changed})) == check
+            assert refused(with_path(name, changed)) == check
     swapped = replace(CLAIMED, account_proof=CLAIMED.storage_proof, storage_proof=CLAIMED.account_proof)
     assert refused(swapped) == "state_inclusion"
 
@@ -279,7 +286,7 @@ def test_the_evidence_fits_only_legs_of_its_layer_with_ethereums_tries() -> None
         leg = made.rootstock_leg(chain_id=chain_id)
         with pytest.raises(ProofRefused, match="evidence: ROOTSTOCK has other headers and tries"):
             outcome(storage.evidence_of(leg, TERMS), leg)
-    with pytest.raises(ProofRefused, match="evidence: .* does not fit"):
+    with pytest.raises(ProofRefused, match="does not fit"):
         outcome(CLAIMED, TERMS.destination)
 
 
