@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
-import rlp as rlp_oracle  # type: ignore[import-untyped]  # a test oracle without types
-from trie.hexary import HexaryTrie
 
-from contracts.noisy_caller import claim_noisily
 from layer2 import Preimage
-from layer2.contracts.htlc import HTLC_ADDRESS, ClaimedEvent, RefundedEvent
+from layer2.contracts.htlc import ClaimedEvent, RefundedEvent
 from layer2.errors import FundsRulesError, ProtocolNotImplemented
 from layer2.formats import bolt11
-from layer2.formats.keccak import keccak256
 from layer2.legs import bitcoin_evidence, evm_evidence, rootstock_evidence
 from layer2.legs.bitcoin import BitcoinLeg
 from layer2.legs.evidence import (
     BitcoinSpendEvidence,
     EvmReceiptEvidence,
-    EvmStorageEvidence,
     LightningPaymentEvidence,
     RootstockReceiptEvidence,
-    read_evidence,
-    write_evidence,
 )
 from layer2.legs.evm import EvmLeg
 from layer2.legs.lightning import LightningLeg
@@ -36,8 +29,6 @@ from layer2.legs.shown import LegOutcome, LegShown, Shown
 from layer2.legs.views import ActStatus, LegState, LegView, Side, Verb
 from layer2.local.network import LocalNetwork, LocalNetworkControl
 from layer2.model.transactions import Finality
-from layer2.protocols.evm.client import EvmClient
-from layer2.protocols.evm.rpc.chain_format import EthereumFormat
 from networks.conftest import steering
 from networks.legs import AMOUNT, LAYERS, FundedLeg, new_leg
 from networks.mining import BitcoinMiner
@@ -109,62 +100,7 @@ async def test_a_leg_is_funded_seen_collected_and_proven(leg: FundedLeg) -> None
     assert await leg.payee.legs.act_status(collect) is ActStatus.DONE
     assert await leg.payer.legs.act_status(fund) is ActStatus.DONE
     await assert_claimed(leg)
-    await assert_ended_in_storage(leg, LegOutcome.COLLECTED)
     await leg.until_owned([before[0] - AMOUNT, before[1] + AMOUNT])
-
-
-async def assert_ended_in_storage(leg: FundedLeg, outcome: LegOutcome) -> None:
-    """On a chain whose nodes have proofs of storage, anyone shows the end of a lock from the chain alone."""
-    if not isinstance(leg.htlc.leg, EvmLeg):
-        return
-    assert isinstance(leg.payer, EvmClient)
-    if has_ethereums_tries(leg):
-        evidence = await leg.payer.storage_evidence(leg.htlc)
-        assert evidence is not None
-        shown = shown_of(evidence, leg.htlc.leg.lock(leg.htlc.payment_hash, leg.htlc.terms_hash))
-        assert (shown.outcome, Shown.GENUINE_CONTRACT in shown.shown) == (outcome, True)
-        assert _proved_by_the_library(evidence) == {LegOutcome.COLLECTED: 2, LegOutcome.RETURNED: 3}[outcome]
-        assert await leg.is_confirmed(Side.PAYEE, evidence)
-    else:
-        with pytest.raises(ProtocolNotImplemented, match="ROOTSTOCK"):
-            await leg.payer.storage_evidence(leg.htlc)
-
-
-def has_ethereums_tries(leg: FundedLeg) -> bool:
-    client = leg.payer
-    return isinstance(client, EvmClient) and isinstance(client._node.format, EthereumFormat)
-
-
-def _proved_by_the_library(evidence: EvmStorageEvidence) -> int:
-    """The status in the storage, as the libraries ``trie`` and ``rlp`` find it under the state root of the header."""
-
-    def found(root: bytes, key: bytes, nodes: Sequence[bytes]) -> bytes:
-        decoded = [rlp_oracle.decode(node) for node in nodes]
-        value: bytes = HexaryTrie.get_from_proof(root, keccak256(key), decoded)  # type: ignore[no-untyped-call]  # an oracle's
-        return value
-
-    state_root = rlp_oracle.decode(evidence.header)[3]
-    account = rlp_oracle.decode(found(state_root, HTLC_ADDRESS, evidence.account_proof))
-    slot = keccak256((1).to_bytes(32, "big") + evidence.lock_id)
-    return int.from_bytes(rlp_oracle.decode(found(account[2], slot, evidence.storage_proof)), "big")
-
-
-async def test_a_claim_with_a_receipt_that_fits_no_proof_is_shown_by_the_storage(
-    control: LocalNetworkControl, taker: Clients, provider: Clients
-) -> None:
-    leg = await new_leg("bob", control, taker, provider)
-    await leg.fund()
-    await leg.until_seen(Side.PAYEE, state=LegState.FUNDED)
-    assert isinstance(leg.htlc.leg, EvmLeg)
-    lock = leg.htlc.leg.lock(leg.htlc.payment_hash, leg.htlc.terms_hash)
-    await claim_noisily(provider.bob, lock, leg.preimage, 110_000)
-    await leg.until_final(Side.PAYER, state=LegState.COLLECTED)
-    for side in Side:
-        evidence = await leg.legs(side).evidence(leg.htlc, side)
-        assert isinstance(evidence, EvmStorageEvidence)
-        assert read_evidence(write_evidence(evidence), "evidence") == evidence
-        assert shown_of(evidence, lock).outcome is LegOutcome.COLLECTED
-        assert await leg.is_confirmed(side, evidence)
 
 
 async def assert_claimed(leg: FundedLeg) -> None:
@@ -220,7 +156,6 @@ async def test_a_payee_releases_and_the_payer_has_everything_back(leg: FundedLeg
         assert isinstance(evidence, EvmReceiptEvidence | RootstockReceiptEvidence)
         shown = shown_of(evidence, leg.htlc.leg.lock(leg.htlc.payment_hash, leg.htlc.terms_hash))
         assert shown.outcome is LegOutcome.RETURNED
-        await assert_ended_in_storage(leg, LegOutcome.RETURNED)
     elif isinstance(leg.htlc.leg, BitcoinLeg):
         assert isinstance(evidence, BitcoinSpendEvidence)
         assert shown_of_output(leg.htlc.leg, evidence).outcome is LegOutcome.RETURNED
