@@ -41,8 +41,6 @@ WITHOUT_TWIN = {
     # Leaving the block closes the object, and the manager checks proofs.
     "aclose",
     "confirm_evidence",
-    # It makes a part of a proof.
-    "storage_evidence",
 }
 
 

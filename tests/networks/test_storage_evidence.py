@@ -47,7 +47,7 @@ def found_by_the_library(evidence: EvmStorageEvidence) -> int:
 async def of_storage(leg: FundedLeg, side: Side = Side.PAYER) -> EvmStorageEvidence | None:
     client = leg.side(side)
     assert isinstance(client, EvmClient)
-    return await client.storage_evidence(leg.htlc)
+    return await client.storage_evidence_async(leg.htlc)
 
 
 @pytest.mark.parametrize("ends", ["collect", "release"])

@@ -25,7 +25,8 @@ class Shown(Enum):
     """One thing that a leg's evidence shows."""
 
     INCLUDED = "included"
-    """The claim or refund of the lock is included under the header of the report."""
+    """The claim or refund of the lock, or the status that it left in the contract's storage, is included under the
+    header of the report."""
     GENUINE_CONTRACT = "genuine_contract"
     """The contract's address commits to the genuine HTLC code."""
     PREIMAGE = "preimage"

@@ -320,7 +320,7 @@ class EvmClient(EvmFollowing):
         self._check_open()
         return await is_canonical(self._node, self._watcher, evidence, contract, finality)
 
-    async def storage_evidence(self, htlc: Htlc) -> EvmStorageEvidence | None:
+    async def storage_evidence_async(self, htlc: Htlc, *, timeout: float | None = None) -> EvmStorageEvidence | None:
         """Make the evidence of a lock's end from the chain alone: its status in the contract's storage.
 
         Args:
@@ -335,8 +335,8 @@ class EvmClient(EvmFollowing):
             InvalidRequest: the leg is of another layer or chain.
             NodeRefused: the node makes no proofs.
         """
-        self._check_open()
-        return await self._locks.storage_evidence(htlc)
+        async with self._deadline("storage_evidence_async", timeout):
+            return await self._locks.storage_evidence(htlc)
 
     async def header_chain_async(
         self, proof: EvmEvidence, *, until: Finality = Finality.FINALIZED, timeout: float | None = None
@@ -407,3 +407,4 @@ class EvmClient(EvmFollowing):
     estimate_fee_sync = twin(estimate_fee_async)
     header_chain_sync = twin(header_chain_async)
     permit_sync = twin(permit_async)
+    storage_evidence_sync = twin(storage_evidence_async)

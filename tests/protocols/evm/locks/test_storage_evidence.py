@@ -109,10 +109,10 @@ async def test_evidence_of_the_storage_is_made_after_the_firmest_block_that_show
     """Five blocks later the finalized one shows it too, and no reorganisation can make the evidence useless."""
     _, htlc = agreed(bob)
     taker = await collected(bob, htlc)
-    first = await taker.storage_evidence(htlc)
+    first = await taker.storage_evidence_async(htlc)
     assert block_named(bob, first) == 0
     bob.node.mine(5)
-    later = await taker.storage_evidence(htlc)
+    later = await taker.storage_evidence_async(htlc)
     depth = block_named(bob, later)
     heads = await asyncio.gather(*[taker._node.head(finality) for finality in (Finality.LATEST, Finality.FINALIZED)])
     assert depth == heads[0].number - heads[1].number > 0
@@ -126,7 +126,7 @@ async def test_a_lock_that_has_not_ended_has_none(bob: BobNetwork, status: LockS
     if status is LockStatus.LOCKED:
         await fund(bob, htlc)
     stranger = await bob.client("stranger")
-    assert await stranger.storage_evidence(htlc) is None
+    assert await stranger.storage_evidence_async(htlc) is None
     assert await stranger.legs.evidence(htlc, Side.PAYER) is None
 
 
@@ -137,7 +137,7 @@ async def test_anyone_makes_the_evidence_of_a_refund_from_the_terms_and_the_chai
     await provider.legs.perform(await provider.legs.prepare(Verb.RELEASE, htlc))
     bob.node.mine(5)
     stranger = await bob.client("stranger")
-    evidence = await stranger.storage_evidence(htlc)
+    evidence = await stranger.storage_evidence_async(htlc)
     assert evidence is not None
     assert shown_of(evidence, lock_of(htlc)).outcome is LegOutcome.RETURNED
     proof = TransferProof(made.signed(terms), evidence, None)
@@ -151,7 +151,7 @@ async def test_anyone_makes_the_evidence_of_a_refund_from_the_terms_and_the_chai
 async def test_a_leg_of_another_chain_or_layer_is_refused(bob: BobNetwork, change: dict[str, Any]) -> None:
     stranger = await bob.client("stranger")
     with pytest.raises(InvalidRequest, match="not a lock on BOB, chain 60808"):
-        await stranger.storage_evidence(bob.htlc(made.PREIMAGE, **change))
+        await stranger.storage_evidence_async(bob.htlc(made.PREIMAGE, **change))
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ async def test_a_node_without_old_states_proves_the_newest_one(
         return right if arguments[2]["blockHash"] == newest else refuse(arguments, right)
 
     node("eth_getProof", newest_only)
-    assert block_named(bob, await taker.storage_evidence(htlc)) == 0
+    assert block_named(bob, await taker.storage_evidence_async(htlc)) == 0
 
 
 async def test_a_node_that_makes_no_proofs_refuses_and_hides_no_other_evidence(
@@ -198,7 +198,7 @@ async def test_a_node_that_makes_no_proofs_refuses_and_hides_no_other_evidence(
     taker = await collected(bob, htlc)
     node("eth_getProof", refuse)
     with pytest.raises(NodeRefused, match="pruned"):
-        await taker.storage_evidence(htlc)
+        await taker.storage_evidence_async(htlc)
     assert isinstance(await taker.legs.evidence(htlc, Side.PAYER), EvmReceiptEvidence)
     node("eth_getLogs", refuse)
     with pytest.raises(NodeRefused) as caught:
@@ -231,7 +231,7 @@ async def test_a_proof_that_proves_nothing_is_a_bad_answer_and_worth_another_try
     bob.node.mine(9)
     node("eth_getProof", lie)
     with pytest.raises(BadAnswer, match="the node's proof of the lock's status") as caught:
-        await taker.storage_evidence(htlc)
+        await taker.storage_evidence_async(htlc)
     assert (caught.value.retryable, caught.value.operation) == (True, "eth_getProof")
 
 
@@ -241,13 +241,13 @@ async def test_an_invented_end_is_not_believed(bob: BobNetwork, node: Callable[[
     bob.node.mine(9)
     node("eth_getProof", refunded)
     with pytest.raises(BadAnswer, match="storage_inclusion"):
-        await (await bob.client("taker")).storage_evidence(htlc)
+        await (await bob.client("taker")).storage_evidence_async(htlc)
 
 
 async def test_headers_lead_from_the_block_of_the_storage_to_a_later_one(bob: BobNetwork) -> None:
     _, htlc = agreed(bob)
     taker = await collected(bob, htlc)
-    evidence = await taker.storage_evidence(htlc)
+    evidence = await taker.storage_evidence_async(htlc)
     assert evidence is not None
     with pytest.raises(ProofUndecided):
         await taker.header_chain_async(evidence)
@@ -259,7 +259,7 @@ async def test_headers_lead_from_the_block_of_the_storage_to_a_later_one(bob: Bo
 async def test_storage_of_a_block_that_was_reorganised_away_is_undecided_and_then_refused(bob: BobNetwork) -> None:
     _, htlc = agreed(bob)
     taker = await collected(bob, htlc)
-    evidence = await taker.storage_evidence(htlc)
+    evidence = await taker.storage_evidence_async(htlc)
     assert evidence is not None
     with pytest.raises(ProofUndecided, match="not finalized yet"):
         await taker.verify_proof_async(evidence)
@@ -274,7 +274,7 @@ async def test_storage_evidence_that_was_tampered_with_is_false(bob: BobNetwork)
     _, htlc = agreed(bob)
     taker = await collected(bob, htlc)
     bob.node.mine(5)
-    evidence = await taker.storage_evidence(htlc)
+    evidence = await taker.storage_evidence_async(htlc)
     assert evidence is not None
     assert await taker.verify_proof_async(evidence)
     for changed in (
@@ -290,7 +290,7 @@ async def test_a_rootstock_node_has_no_proofs_of_storage() -> None:
     async with rootstock_network() as rootstock:
         client, htlc = await rootstock.client("taker"), rootstock.htlc(made.PREIMAGE)
         with pytest.raises(ProtocolNotImplemented, match="ROOTSTOCK"):
-            await client.storage_evidence(htlc)
+            await client.storage_evidence_async(htlc)
 
 
 async def test_a_receipt_on_rootstock_that_does_not_fit_leaves_no_evidence() -> None:
