@@ -18,6 +18,7 @@ from coincurve import PublicKey, PublicKeyXOnly
 from coincurve.ecdsa import cdata_to_der, deserialize_compact
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
+from trie.exceptions import BadTrieProof
 from trie.hexary import HexaryTrie
 
 from docs.second_rootstock import receipt_of
@@ -254,6 +255,9 @@ def header_of(leg: dict[str, Any], evidence: dict[str, Any], network: str) -> li
 
 def found_in_trie(root: bytes, key: bytes, nodes: list[str]) -> bytes:
     decoded = [rlp.decode(bytes.fromhex(node)) for node in nodes]
-    value: bytes = HexaryTrie.get_from_proof(root, key, decoded)  # type: ignore[no-untyped-call]  # has no types
+    try:
+        value: bytes = HexaryTrie.get_from_proof(root, key, decoded)  # type: ignore[no-untyped-call]  # has no types
+    except BadTrieProof as error:
+        raise ValueError("7 inclusion") from error
     require(value, "7 inclusion")
     return value
