@@ -84,7 +84,7 @@ _CLAIM = "claim(bytes32,address,uint256,address,address,uint256,bytes32)"
 _REFUND = "refund(bytes32,address,uint256,address,address,uint256,bytes32)"
 
 _STATUS_MAPPING = (1).to_bytes(32, "big")
-"""The slot of the mapping ``status`` in the compiler's layout; slot 0 is that of the lock against reentrancy."""
+"""The slot of the mapping ``status`` in the compiler's layout; slot 0 is Vyper's flag against reentrancy."""
 
 # The topics of the contract's events.
 LOCKED = event_topic("Locked(bytes32,bytes32,address,address,address,uint256,uint256,bytes32)")
