@@ -25,6 +25,7 @@ from layer2.local.simnet.evm.arguments import RpcError
 from layer2.local.simnet.evm.methods import EvmMethods
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality
+from layer2.net.client_settings import ConnectionPoolConfig
 from layer2.proofs.header_chain import check_ancestor
 from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.protocols.bob import BobClient
@@ -64,6 +65,16 @@ async def test_a_claim_with_a_receipt_of_any_size_leaves_a_proof_that_can_be_rea
     proof = TransferProof(made.signed(terms), evidence, LightningPaymentEvidence(made.PREIMAGE))
     assert TransferProof.from_bytes(proof.to_bytes()) == proof
     assert proof.outcome is ProofOutcome.COMPLETED
+
+
+async def test_a_block_whose_receipts_are_longer_than_an_answer_may_be_hides_no_end(bob: BobNetwork) -> None:
+    _, htlc = agreed(bob)
+    await fund(bob, htlc)
+    await claim_noisily(await bob.client("provider"), lock_of(htlc), made.PREIMAGE, 110_000)
+    taker = await bob.client("taker", connection_pool=ConnectionPoolConfig(max_response_bytes=200_000))
+    evidence = await taker.legs.evidence(htlc, Side.PAYER)
+    assert isinstance(evidence, EvmStorageEvidence)
+    assert shown_of(evidence, lock_of(htlc)).outcome is LegOutcome.COLLECTED
 
 
 async def collected(bob: BobNetwork, htlc: Htlc) -> BobClient:
