@@ -9,13 +9,7 @@ from functools import partial
 from typing import ClassVar, Final
 
 from layer2.aio.blocking import twin
-from layer2.errors import (
-    InvalidRequest,
-    NodeError,
-    TransactionError,
-    UnknownAsset,
-    WrongNetwork,
-)
+from layer2.errors import InvalidRequest, NodeError, TransactionError, UnknownAsset, WrongNetwork
 from layer2.formats.eip2612 import SignedPermit
 from layer2.formats.evm_address import parse_address, to_checksum
 from layer2.formats.evm_hex import format_data, parse_data
@@ -324,16 +318,14 @@ class EvmClient(EvmFollowing):
         """Make the evidence of a lock's end from the chain alone: its status in the contract's storage.
 
         Args:
-            htlc: a leg on this layer, of any parties, with the hashes of its payment and of its terms.
+            htlc: a leg on this layer, of any parties.
 
         Returns:
-            The evidence after the finalized block if the node proves that state, else after a newer one; None if the
-            lock has not ended.
+            Evidence after the finalized block, or else after a newer one; None if the lock has not ended.
 
         Raises:
             ProtocolNotImplemented: the nodes of this layer have no proofs of storage (Rootstock).
             InvalidRequest: the leg is of another layer or chain.
-            NodeRefused: the node makes no proofs.
         """
         async with self._deadline("storage_evidence_async", timeout):
             return await self._locks.storage_evidence(htlc)
