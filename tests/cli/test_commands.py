@@ -13,13 +13,17 @@ from typing import TypeGuard
 import pytest
 
 from cli.running import Ran, layer2, layer2_here
+from layer2 import BobClient, Layer2Manager, Layer2ProtocolType, TransferProof
 from layer2.cli.app import COMMANDS
 from layer2.config import Layer2Config
 from layer2.formats.bitcoin_block import decode_header
 from layer2.formats.keccak import keccak256
 from layer2.formats.rsk_header import decode_full_header
 from layer2.legs.evidence import BitcoinSpendEvidence, EvmReceiptEvidence, RootstockReceiptEvidence
-from proofs import made_bitcoin, made_rootstock
+from layer2.legs.evm import EvmLeg
+from layer2.legs.leg import Htlc
+from layer2.terms.signing import terms_hash
+from proofs import made_bitcoin, made_rootstock, made_storage
 from proofs import made_proofs as made
 
 pytestmark = pytest.mark.xdist_group("cli")
@@ -127,6 +131,27 @@ def test_a_transfer_from_quote_to_proof(home: Path) -> None:
     assert chained.status == 1
     data = chained.envelope["data"]
     assert (data["blocks"], data["reasons"]) == ({"BOB": {"trusted_header": 1}}, {"duplicate": 1})
+    assert placed.envelope["data"]["source"]["level"] == "trusted_header"
+    check_the_storage(home, provider)
+
+
+def check_the_storage(home: Path, provider: str) -> None:
+    """Make the same proof from the contract's storage, and place its header as that of a receipt."""
+    proof = TransferProof.load(home / "one.json")
+    terms = proof.terms.terms
+    with Layer2Manager(Layer2Config.load(home / "layer2.toml")) as layers:
+        bob = layers.get_protocol_sync(Layer2ProtocolType.BOB)
+        assert isinstance(bob, BobClient)
+        evidence = bob.storage_evidence_sync(Htlc(terms.source, terms.payment_hash, terms_hash(terms)))
+    replace(proof, source_leg=evidence).save(home / "storage.json")
+    checked = layer2("proof", "verify", "storage.json", "--node", "--json", cwd=home)
+    assert checked.status == 0, checked.err
+    assert {each["point"] for each in checked.envelope["data"]["open_points"]} == {"payment", "preimage"}
+    written = layer2("proof", "headers", "storage.json", "storage.txt", "--json", cwd=home)
+    assert written.status == 0, written.err
+    trusted = ("--trusted-header", written.envelope["data"]["trusted_header"], "--headers", "storage.txt")
+    placed = layer2("proof", "verify", "storage.json", *trusted, "--provider", provider, "--json", cwd=home)
+    assert placed.status == 0, placed.err
     assert placed.envelope["data"]["source"]["level"] == "trusted_header"
 
 
@@ -288,6 +313,22 @@ def test_a_proof_is_placed_by_a_trusted_header_and_by_no_other(tmp_path: Path) -
             no_traceback(ran)
     people = layer2_here("proof", "verify", "good.json", "--trusted-header", own, cwd=tmp_path)
     assert "on the chain of the header that you trust" in people.out
+
+
+def test_a_lock_that_the_storage_shows_is_placed_by_a_trusted_header(tmp_path: Path) -> None:
+    proof = made.to_lightning()
+    terms = proof.terms.terms
+    assert isinstance(terms.source, EvmLeg)
+    evidence = made_storage.evidence_of(terms.source, terms)
+    replace(proof, source_leg=evidence).save(tmp_path / "good.json")
+    own, signer = keccak256(evidence.header).hex(), ("--provider", made.PROVIDER_KEY.hex())
+    assert layer2_here("proof", "verify", "good.json", *signer, cwd=tmp_path).status == 4
+    ran = layer2_here("proof", "verify", "good.json", "--trusted-header", own, *signer, cwd=tmp_path)
+    assert ran.status == 0, ran.err
+    assert "on the chain of the header that you trust" in ran.out
+    assert "the preimage with which the lock on BOB was claimed" in ran.out
+    shown = layer2_here("proof", "show", "good.json", cwd=tmp_path)
+    assert "source: EvmStorage; destination: LightningPayment" in shown.out
 
 
 def test_a_proof_on_bitcoin_is_placed_by_the_id_of_its_block_or_of_one_above_it(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from layer2.cli.session import InSession, Session
 from layer2.cli.wording import at_time, fields_of, sat, short_hash
 from layer2.errors import ConfigurationError, FormatError, InvalidRequest, Layer2Error, ProofRefused, ProofUndecided
 from layer2.formats.printable import printable
-from layer2.legs.evidence import EvmReceiptEvidence, ReceiptEvidence, RootstockReceiptEvidence
-from layer2.legs.receipts import block_of, block_of_header
+from layer2.legs.evidence import EvmEvidence
+from layer2.legs.lock_evidence import block_of, block_of_header
 from layer2.model.layers import Layer2ProtocolType
 from layer2.proofs.checking import LegReport, ProofReport, check_proof
 from layer2.proofs.header_chain import read_headers, write_headers
@@ -251,11 +251,11 @@ async def _ask_nodes(proof: TransferProof, policy: ProofPolicy, session: Session
         return await manager.check_transfer_proof_async(proof, policy=policy)
 
 
-def _evidence_with_header(proof: TransferProof, layer: Layer2ProtocolType | None) -> ReceiptEvidence:
+def _evidence_with_header(proof: TransferProof, layer: Layer2ProtocolType | None) -> EvmEvidence:
     found = [
         leg
         for leg in (proof.source_leg, proof.destination_leg)
-        if isinstance(leg, EvmReceiptEvidence | RootstockReceiptEvidence) and layer in (None, leg.protocol)
+        if isinstance(leg, EvmEvidence) and layer in (None, leg.protocol)
     ]
     if not found:
         raise ProofRefused("evidence", "no leg has a header of an EVM layer")

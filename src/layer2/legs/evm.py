@@ -9,9 +9,9 @@ from layer2.contracts.htlc import HTLC_ADDRESS, HtlcLock
 from layer2.errors.base import FormatError, FundsRulesError, InvalidAmount, InvalidRequest, ProofRefused
 from layer2.formats.evm_address import parse_address, to_checksum
 from layer2.formats.json_record import Amount, Bytes20, enumeration, integer
-from layer2.legs import evm_evidence, receipts, rootstock_evidence
+from layer2.legs import evm_evidence, lock_evidence, rootstock_evidence
 from layer2.legs.block_times import Span
-from layer2.legs.evidence import EvmReceiptEvidence, LegEvidence, RootstockReceiptEvidence
+from layer2.legs.evidence import EvmEvidence, LegEvidence, RootstockReceiptEvidence
 from layer2.legs.leg import Leg, LegOffer, LegPlan
 from layer2.legs.party_key import KeyScheme, PartyKey
 from layer2.legs.shown import BlockRef, EvidencePolicy, LegShown, OpenMatter, OpenPoint, Owed
@@ -264,12 +264,12 @@ class EvmLeg(Leg):
         return ()
 
     def check_evidence(self, evidence: LegEvidence, owed: Owed, policy: EvidencePolicy) -> LegShown:
-        """Check that a receipt shows the end of exactly this lock.
+        """Check that a receipt or the contract's storage shows the end of exactly this lock.
 
         Raises:
             ProofRefused: it shows something else, or nothing.
         """
-        if not isinstance(evidence, EvmReceiptEvidence | RootstockReceiptEvidence):
+        if not isinstance(evidence, EvmEvidence):
             raise ProofRefused("evidence", f"evidence of the type {evidence.type} does not fit an EVM leg")
         if evidence.protocol is not self.protocol:
             raise ProofRefused(
@@ -277,9 +277,9 @@ class EvmLeg(Leg):
             )
         try:
             lock = self.lock(owed.payment_hash, owed.terms_hash)
-            if isinstance(evidence, EvmReceiptEvidence) and not self._may_be_ethereum:
-                raise ProofRefused("evidence", f"{self.protocol.value} has other receipts than Ethereum")
-            return receipts.shown_of(evidence, lock, least_work=policy.work.get(self.protocol))
+            if not isinstance(evidence, RootstockReceiptEvidence) and not self._may_be_ethereum:
+                raise ProofRefused("evidence", f"{self.protocol.value} has other headers and tries than Ethereum")
+            return lock_evidence.shown_of(evidence, lock, least_work=policy.work.get(self.protocol))
         except FormatError as error:
             raise ProofRefused("lock", error.message) from error
 
