@@ -19,8 +19,10 @@ from layer2.formats.bitcoin_block import decode_header
 from layer2.formats.keccak import keccak256
 from layer2.formats.rsk_header import decode_full_header
 from layer2.legs.evidence import BitcoinSpendEvidence, EvmReceiptEvidence, RootstockReceiptEvidence
+from layer2.proofs.statement import StatedOutcome
 from proofs import made_bitcoin, made_rootstock
 from proofs import made_proofs as made
+from proofs.made_statements import SETTLED, stated
 
 pytestmark = pytest.mark.xdist_group("cli")
 
@@ -89,14 +91,14 @@ def test_a_transfer_from_quote_to_proof(home: Path) -> None:
     assert (home / "one.json").read_bytes() == (home / "two.json").read_bytes()
     assert layer2("resume", "--json", cwd=home).envelope["data"] == {"transfers": [], "down": {}}
     alone = layer2("proof", "verify", "one.json", "--json", cwd=home)
-    assert (alone.status, alone.envelope["data"]["level"]) == (4, "offline"), alone.err
+    assert (alone.status, alone.envelope["data"]["source"]["level"]) == (4, "offline"), alone.err
     assert layer2("proof", "show", "one.json", "--json", cwd=home).status == 0
     # The safe head is two blocks below the newest.
     assert layer2("simnet", "mine", "2", "--chain", "bob", "--directory", "net", "--json", cwd=home).status == 0
     checked = layer2("proof", "verify", "one.json", "--node", "--json", cwd=home)
     assert checked.status == 0, checked.err
     data = checked.envelope["data"]
-    assert data["level"] in {"as_agreed", "finalized"}
+    assert data["source"]["level"] in {"as_agreed", "finalized"}
     assert [each["point"] for each in data["open_points"]] == ["payment"]
     written = layer2("proof", "headers", "one.json", "headers.txt", "--json", cwd=home)
     assert written.status == 0, written.err
@@ -191,6 +193,41 @@ def test_a_known_provider_shows_no_completion_while_the_header_is_unknown(tmp_pa
         assert "holds" not in ran.out
         assert "ask your own node" in ran.err
         no_traceback(ran)
+
+
+def test_a_providers_word_is_enough_only_for_those_who_ask_for_no_more(tmp_path: Path) -> None:
+    stated(made.to_lightning()).save(tmp_path / "stated.json")
+    made.to_lightning().save(tmp_path / "unstated.json")
+    replace(stated(made.between_chains()), destination_leg=None).save(tmp_path / "half.json")
+    stated(made.refunded(), StatedOutcome.REFUNDED).save(tmp_path / "refund.json")
+    stated(made.to_lightning(), StatedOutcome.REFUNDED, destination=SETTLED).save(tmp_path / "lie.json")
+    signer = ("--provider", made.PROVIDER_KEY.hex())
+    cases = [
+        ("stated.json", (), 4, "ask your own node"),
+        ("stated.json", signer, 4, "if the provider's word is enough for you: --stated"),
+        ("stated.json", (*signer, "--stated"), 0, ""),
+        ("unstated.json", (*signer, "--stated"), 4, "layer2 proof complete unstated.json"),
+        ("half.json", signer, 4, "how the destination on ROOTSTOCK ended"),
+        ("half.json", (*signer, "--stated"), 0, ""),
+        ("refund.json", (*signer, "--stated"), 1, "shows a refund"),
+        ("lie.json", signer, 1, "statement: the provider states"),
+        ("stated.json", ("--stated",), 3, "--stated needs --provider"),
+        ("stated.json", (*signer, "--stated", "--node"), 3, "--stated needs --provider"),
+    ]
+    for file, options, status, text in cases:
+        ran = layer2_here("proof", "verify", file, *options, cwd=tmp_path)
+        assert ran.status == status, (file, options, ran.err)
+        assert text in ran.err
+        no_traceback(ran)
+    ran = layer2_here("proof", "verify", "stated.json", *signer, "--stated", cwd=tmp_path)
+    assert "it acknowledges that it received 100,420 sat, and claims that it paid 100,000 sat" in ran.out
+    assert "not confirmed to be on the chain; stated by the provider that you named" in ran.out
+
+
+def test_a_refund_claims_nothing_about_a_leg_without_evidence(tmp_path: Path) -> None:
+    made.refunded().save(tmp_path / "refund.json")
+    ran = layer2_here("proof", "verify", "refund.json", cwd=tmp_path)
+    assert "nothing is shown about this leg: neither that money was paid here, nor that it came back" in ran.out
 
 
 def test_one_leg_is_not_a_completed_transfer(tmp_path: Path) -> None:

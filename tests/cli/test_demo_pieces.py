@@ -11,7 +11,7 @@ from cli.running import layer2_here
 from layer2.cli.demo_accounts import Books, Owned
 from layer2.cli.demo_forgeries import forgeries, refusal
 from layer2.model.layers import Layer2ProtocolType
-from layer2.proofs.policy import HeaderRequirement, ProofPolicy
+from layer2.proofs.policy import ProofPolicy, Requirement
 from proofs import made_bitcoin as btc
 from proofs import made_proofs as made
 
@@ -33,7 +33,7 @@ ON_CHAIN = Books(
     fees={"you": {BOB: 10}, "provider": {BOB: 1}},
     miners=15,
 )
-POLICY = ProofPolicy(HeaderRequirement.NOT_CHECKED, providers=frozenset({made.PROVIDER_KEY}))
+POLICY = ProofPolicy(Requirement.NOTHING, providers=frozenset({made.PROVIDER_KEY}))
 
 
 def test_books_that_add_up_have_no_fault() -> None:

@@ -21,7 +21,7 @@ from layer2.cli.following import show_changes
 from layer2.cli.local_config import LocalName
 from layer2.cli.output import Line, Result, table
 from layer2.cli.parameters import COMPLETED
-from layer2.cli.proof_commands import report_lines
+from layer2.cli.proof_wording import report_lines
 from layer2.cli.session import EngineName, InSession, Session, missing_extra
 from layer2.cli.transfer_wording import quote_line
 from layer2.cli.wording import sat, short_hash

@@ -9,29 +9,24 @@ from typing import Literal
 from layer2.cli.exit_status import ExitStatus
 from layer2.cli.output import Result
 from layer2.cli.parameters import Layer
-from layer2.cli.proof_wording import leg_lines, shown_words
+from layer2.cli.proof_wording import leg_lines, report_lines, unconfirmed
 from layer2.cli.session import InSession, Session
 from layer2.cli.wording import at_time, fields_of, sat, short_hash
 from layer2.errors import ConfigurationError, FormatError, InvalidRequest, Layer2Error, ProofRefused, ProofUndecided
 from layer2.formats.evm_address import parse_address
+from layer2.formats.json_record import write_record
 from layer2.formats.printable import printable
 from layer2.legs.evidence import EvmReceiptEvidence, ReceiptEvidence, RootstockReceiptEvidence
 from layer2.legs.receipts import block_of, block_of_header
-from layer2.legs.shown import OpenMatter, OpenPoint
+from layer2.legs.shown import OpenPoint
 from layer2.model.layers import Layer2ProtocolType
 from layer2.proofs.checking import LegReport, ProofReport, check_proof
 from layer2.proofs.header_chain import read_headers, write_headers
 from layer2.proofs.model import ProofOutcome, TransferProof
-from layer2.proofs.policy import FINAL, OFFLINE, HeaderRequirement, ProofLevel, ProofPolicy
+from layer2.proofs.policy import ProofPolicy, Requirement
 from layer2.terms.signing import write_terms
 
-__all__ = ["headers", "load", "report_data", "report_lines", "show", "verify"]
-
-_OUTCOMES = {
-    ProofOutcome.COMPLETED: "a completed transfer",
-    ProofOutcome.PARTIAL: "that one leg was collected, and nothing about the other leg",
-    ProofOutcome.REFUNDED: "a refund, not a completed transfer",
-}
+__all__ = ["headers", "load", "report_data", "show", "verify"]
 
 
 async def verify(
@@ -39,6 +34,7 @@ async def verify(
     *,
     node: bool = False,
     final: bool = False,
+    stated: bool = False,
     provider: tuple[str, ...] = (),
     payee: tuple[str, ...] = (),
     network: Literal["mainnet", "testnet", "regtest"] | None = None,
@@ -50,15 +46,18 @@ async def verify(
 ) -> Result:
     """Check a proof: what it shows for each leg, and what it leaves open.
 
-    Exit status 0: it shows a completed transfer, its headers are on their chains, and you named its signer. 1: a check
-    failed, and is named; or the proof shows a refund or one leg only. 2: your node cannot decide now. 4: every check
-    of the file holds, but its headers or its signer are not confirmed: use --node, or --trusted-header and --provider.
+    Exit status 0: it shows a completed transfer, its blocks are on their chains (or stated, with --stated), and you
+    named its signer. 1: a check failed, and is named; or the proof shows a refund or one leg only. 2: your node cannot
+    decide now. 4: every check of the file holds, but a block, a statement or the signer is not confirmed: the remedy
+    says whom to ask.
 
     Args:
         file: The proof.
         node: Ask the nodes of your configuration whether the headers are on their chains. Accept only the providers
             and tokens of the configuration.
         final: With --node: the headers must be final.
+        stated: The completion statement of a provider that you name with --provider is enough. You trust the provider,
+            and no node is asked. Both legs must be stated, or their blocks known.
         provider: Accept only terms signed by this key (64 or 66 hex digits); can be repeated.
         payee: Accept only payments to this Lightning node (66 hex digits). You declare that it creates its own
             preimages and issues no hold invoices; can be repeated.
@@ -74,8 +73,10 @@ async def verify(
             on Bitcoin has the headers of the next blocks itself.
     """
     _check_usage(node, final, trusted=bool(trusted_header), with_headers=bool(headers))
+    if stated and (node or not provider):
+        raise InvalidRequest("--stated needs --provider, and no --node: it trusts that provider's word", code="usage")
     policy = ProofPolicy(
-        OFFLINE.header,
+        Requirement.NOTHING,
         providers=frozenset(_key(text, "--provider", (32, 33)) for text in provider) or None,
         networks=None if network is None else frozenset({network}),
         own_preimage_payees=frozenset(_key(text, "--payee", (33,)) for text in payee) or None,
@@ -88,8 +89,8 @@ async def verify(
     else:
         report = _check_offline(proof, policy, trusted_header, headers)
     data = report_data(report) | {"file": str(file)}
-    problem, ended = _problem(report)
-    return Result(data, report_lines(file, report), problem=problem, ended=ended)
+    problem, ended = _problem(file, report, stated=stated)
+    return Result(data, report_lines(file, report, stated=stated), problem=problem, ended=ended)
 
 
 def _check_usage(node: bool, final: bool, *, trusted: bool, with_headers: bool) -> None:
@@ -181,44 +182,27 @@ def load(file: Path) -> TransferProof:
         raise ProofRefused("format", error.message) from error
 
 
-def report_lines(file: Path, report: ProofReport) -> list[str]:
-    """What a proof shows for each leg, and what it leaves open."""
-    if report.level is ProofLevel.OFFLINE:
-        verdict = f"not shown: it states {_OUTCOMES[report.outcome]}, but nothing shows that its headers are real"
-    else:
-        verdict = f"holds: {_OUTCOMES[report.outcome]}"
-    lines: list[str] = [f"{file}   {verdict}"]
-    for name, leg in (("source", report.source), ("destination", report.destination)):
-        lines.append(f"  {name:<12} {leg.protocol.value:<10} {shown_words(leg)}")
-    known = "a provider that you named" if report.provider_is_known else "an unknown signer"
-    lines.append(f"  {'terms':<12} signed by {report.terms.provider.hex()[:10]}.., {known}")
-    return [*lines, *(f"  {'open':<12} {matter.text}" for matter in report.open_points)]
-
-
 def report_data(report: ProofReport) -> dict[str, object]:
     """The same for machines."""
     return {
-        **fields_of(report, "outcome", "level", "provider_is_known"),
+        **fields_of(report, "outcome", "preimage_maker", "provider_is_known"),
         "source": _leg_data(report.source),
         "destination": _leg_data(report.destination),
+        "statement": None if report.statement is None else write_record(report.statement),
         "open_points": [fields_of(matter, "point", "text") for matter in report.open_points],
         "terms": write_terms(report.terms),
     }
 
 
-def _problem(report: ProofReport) -> tuple[Layer2Error | None, ExitStatus | None]:
+def _problem(file: Path, report: ProofReport, *, stated: bool) -> tuple[Layer2Error | None, ExitStatus | None]:
     """The reason for an exit status other than 0, and the status if it differs from that of the error."""
     match report.outcome:
         case ProofOutcome.REFUNDED:
             return Layer2Error("the proof shows a refund, not a completed transfer", code="proof_of_refund"), None
         case ProofOutcome.PARTIAL:
             return Layer2Error("the proof shows one leg, not a completed transfer", code="proof_of_one_leg"), None
-        case ProofOutcome.COMPLETED if report.level is ProofLevel.OFFLINE:
-            asked: list[OpenMatter] = [each for each in report.open_points if each.point is OpenPoint.HEADER]
-            problem = ProofUndecided("not shown: " + "; and ".join(each.text for each in asked))
-            problem.retryable = False
-            problem.remedy = "use --node, or --trusted-header with a block that you know is on the chain"
-            return problem, ExitStatus.ACTION_NEEDED
+        case ProofOutcome.COMPLETED if legs := unconfirmed(report, stated=stated):
+            return _unconfirmed_problem(file, report, legs, stated=stated), ExitStatus.ACTION_NEEDED
         case ProofOutcome.COMPLETED if not report.provider_is_known:
             problem = ProofUndecided("anyone could have signed the terms: you did not name their signer")
             problem.retryable = False
@@ -226,6 +210,23 @@ def _problem(report: ProofReport) -> tuple[Layer2Error | None, ExitStatus | None
             return problem, ExitStatus.ACTION_NEEDED
         case ProofOutcome.COMPLETED:
             return None, None
+
+
+def _unconfirmed_problem(
+    file: Path, report: ProofReport, legs: tuple[LegReport, ...], *, stated: bool
+) -> ProofUndecided:
+    """What nothing shows to be real, and whom to ask."""
+    if stated and report.statement is None:
+        problem = ProofUndecided("not shown: the proof has no completion statement of the provider")
+        problem.remedy = f"a party of the transfer asks the provider for it: layer2 proof complete {file}"
+    else:
+        asked = [each.text for each in report.open_points if each.point in (OpenPoint.HEADER, OpenPoint.LEG)]
+        problem = ProofUndecided("not shown: " + "; and ".join(asked))
+        problem.remedy = "use --node, or --trusted-header with a block that you know is on the chain"
+        if not report.below(Requirement.STATED):
+            problem.remedy += "; if the provider's word is enough for you: --stated"
+    problem.retryable = False
+    return problem
 
 
 def _check_offline(
@@ -257,8 +258,10 @@ async def _ask_nodes(proof: TransferProof, policy: ProofPolicy, session: Session
     from layer2.manager.verification import configured_policy
 
     config = session.config()
-    policy = configured_policy(config, replace(policy, header=FINAL.header if final else HeaderRequirement.AS_AGREED))
-    offline = check_proof(proof, replace(policy, header=OFFLINE.header))
+    policy = configured_policy(
+        config, replace(policy, requires=Requirement.FINALIZED if final else Requirement.AS_AGREED)
+    )
+    offline = check_proof(proof, replace(policy, requires=Requirement.NOTHING))
     async with Layer2Manager(config) as manager:
         for leg in (offline.source, offline.destination):
             if leg.header is not None:
@@ -349,7 +352,7 @@ def _load_headers(file: Path) -> tuple[bytes, ...]:
 
 def _leg_data(leg: LegReport) -> dict[str, object]:
     return {
-        **fields_of(leg, "protocol", "outcome", "level"),
+        **fields_of(leg, "protocol", "outcome", "level", "is_only_stated"),
         "shown": sorted(one.value for one in leg.shown),
         "block_number": None if leg.header is None else leg.header.number,
         "block_hash": None if leg.header is None else f"0x{leg.header.hash.hex()}",

@@ -1,16 +1,24 @@
 """Proofs of transfers, checked offline: needs coincurve, safe-pysha3 and rfc8785, and no node."""
 
 from layer2.contracts.htlc import HTLC_ADDRESS, htlc_address
-from layer2.legs.shown import BlockRef, EvidencePolicy, LegOutcome, OpenMatter, OpenPoint, Shown
+from layer2.legs.shown import BlockRef, EvidencePolicy, LegOutcome, OpenMatter, OpenPoint, PreimageMaker, Shown
 from layer2.proofs.checking import LegReport, ProofReport, check_proof
 from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.proofs.policy import (
     FINAL,
     OFFLINE,
     Confirmation,
-    HeaderRequirement,
     ProofLevel,
     ProofPolicy,
+    Requirement,
+)
+from layer2.proofs.statement import (
+    CompletionStatement,
+    SignedStatement,
+    StatedBlock,
+    StatedFinality,
+    StatedLeg,
+    StatedOutcome,
 )
 
 __all__ = [
@@ -18,18 +26,25 @@ __all__ = [
     "HTLC_ADDRESS",
     "OFFLINE",
     "BlockRef",
+    "CompletionStatement",
     "Confirmation",
     "EvidencePolicy",
-    "HeaderRequirement",
     "LegOutcome",
     "LegReport",
     "OpenMatter",
     "OpenPoint",
+    "PreimageMaker",
     "ProofLevel",
     "ProofOutcome",
     "ProofPolicy",
     "ProofReport",
+    "Requirement",
     "Shown",
+    "SignedStatement",
+    "StatedBlock",
+    "StatedFinality",
+    "StatedLeg",
+    "StatedOutcome",
     "TransferProof",
     "check_proof",
     "htlc_address",

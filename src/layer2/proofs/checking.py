@@ -12,41 +12,44 @@ from dataclasses import dataclass
 from layer2.errors.base import ProofRefused, ProofUndecided, TermsRefused
 from layer2.legs.evidence import LegEvidence
 from layer2.legs.leg import Leg
-from layer2.legs.shown import BlockRef, LegOutcome, LegShown, OpenMatter, OpenPoint, Owed, Shown
+from layer2.legs.shown import BlockRef, LegOutcome, LegShown, OpenMatter, OpenPoint, Owed, PreimageMaker, Shown
 from layer2.model.layers import LAYERS, Layer2ProtocolType
 from layer2.model.money import BTC
 from layer2.model.transactions import Finality
 from layer2.proofs.header_chain import check_ancestor
 from layer2.proofs.model import ProofOutcome, TransferProof, outcome_of, owed_of
-from layer2.proofs.policy import Confirmation, HeaderRequirement, ProofLevel, ProofPolicy
+from layer2.proofs.policy import Confirmation, ProofLevel, ProofPolicy, Requirement
+from layer2.proofs.statement import CompletionStatement, StatedFinality, check_statement
 from layer2.terms.documents import Terms
 from layer2.terms.signing import check_terms_signature
 
 __all__ = ["LegReport", "ProofReport", "check_proof"]
 
 HeadersByLayer = Mapping[Layer2ProtocolType, Sequence[bytes]]
-_LEVELS = (
-    ProofLevel.OFFLINE,
-    ProofLevel.WORK,
-    ProofLevel.TRUSTED_HEADER,
-    ProofLevel.AS_AGREED,
-    ProofLevel.FINALIZED,
-)
+_BY_BLOCK = frozenset({ProofLevel.TRUSTED_HEADER, ProofLevel.FINALIZED})
+_ENOUGH: Mapping[Requirement, frozenset[ProofLevel]] = {
+    Requirement.NOTHING: frozenset(ProofLevel),
+    Requirement.STATED: frozenset(ProofLevel) - {ProofLevel.OFFLINE},
+    Requirement.AS_AGREED: _BY_BLOCK | {ProofLevel.WORK, ProofLevel.AS_AGREED},
+    Requirement.FINALIZED: _BY_BLOCK,
+}
+"""The levels that meet each requirement."""
+_ACCEPT_STATED = frozenset({Requirement.NOTHING, Requirement.STATED})
 
 
 @dataclass(frozen=True, slots=True)
 class LegReport:
-    """What one leg's evidence shows."""
+    """What is known of one leg's end."""
 
     leg: Leg
     outcome: LegOutcome | None
-    """None if the proof has no evidence of the leg."""
+    """As the evidence shows it, or as a known provider states it if there is no evidence; None if there is neither."""
     shown: frozenset[Shown]
     header: BlockRef | None
     """The block that includes the claim or refund, if there is one."""
     contract: bytes | None
     level: ProofLevel
-    """What is known of that block's place in its chain."""
+    """What is known of that block's place in its chain, or of the leg's end without a block."""
     work: int = 0
     """Expected number of hashes to make the evidence's headers; 0 on layers without proof of work."""
 
@@ -55,21 +58,32 @@ class LegReport:
         """The leg's layer."""
         return self.leg.protocol
 
+    @property
+    def is_only_stated(self) -> bool:
+        """Whether the outcome rests on the provider's statement alone: the proof has no evidence of the leg."""
+        return self.outcome is not None and not self.shown
+
 
 @dataclass(frozen=True, slots=True)
 class ProofReport:
     """What a proof shows."""
 
     outcome: ProofOutcome
-    level: ProofLevel
-    """The lowest level of its headers. At ``OFFLINE`` the outcome is only a statement of the proof."""
+    """What both legs show together. A leg that is only stated counts if the policy requires no more than that."""
     terms: Terms
     source: LegReport
     destination: LegReport
+    preimage_maker: PreimageMaker
     provider_is_known: bool
     """The policy names the key that signed the terms."""
+    statement: CompletionStatement | None
+    """How the provider of the terms states that the transfer ended; a known one only if ``provider_is_known``."""
     open_points: tuple[OpenMatter, ...]
     """What is not shown, and where to find it out."""
+
+    def below(self, requirement: Requirement) -> tuple[LegReport, ...]:
+        """The legs whose level does not meet a requirement."""
+        return _below(requirement, (self.source, self.destination))
 
 
 def check_proof(
@@ -90,12 +104,13 @@ def check_proof(
         confirmed: the headers that the verifier's nodes have confirmed.
 
     Returns:
-        What the proof shows, at least at the level that the policy requires. The proof of a refunded transfer is
+        What the proof shows; each leg meets the requirement of the policy. The proof of a refunded transfer is
         valid, and its ``outcome`` is ``REFUNDED``.
 
     Raises:
         ProofRefused: ``check`` names the first check that failed.
-        ProofUndecided: the policy requires more for a header than the trusted headers and your nodes show.
+        ProofUndecided: a leg does not meet the requirement: neither the trusted headers, nor your nodes, nor a known
+            provider show it.
     """
     terms = proof.terms.terms
     _check_terms(proof, policy)
@@ -105,24 +120,25 @@ def check_proof(
         matters += leg.check_owed(of_leg, policy.evidence)
     source = _shown(terms.source, proof.source_leg, owed[0], policy)
     destination = _shown(terms.destination, proof.destination_leg, owed[1], policy)
-    if (source is None or source.header is None) and (destination is None or destination.header is None):
-        raise ProofRefused("evidence", "no leg shows how the transfer ended")
-    outcome = outcome_of(source, destination)
+    stated = _stated(proof, (source, destination), policy)
+    _check_shows_an_end((source, destination), stated, policy)
     _check_headers(terms, (source, destination), policy, headers or {})
     reports = (
-        _report(terms.source, source, policy, confirmed),
-        _report(terms.destination, destination, policy, confirmed),
+        _report(terms.source, source, stated, policy, confirmed),
+        _report(terms.destination, destination, stated, policy, confirmed),
     )
-    level = min((report.level for report in reports if report.header is not None), key=_LEVELS.index)
+    outcome = outcome_of(*(each.outcome if _counts(each, policy) else None for each in reports))
     _require(policy, reports)
-    matters += [matter for shown in (source, destination) if shown is not None for matter in shown.open]
+    for report, shown in zip(reports, (source, destination), strict=True):
+        matters += () if shown is None else _open_of_evidence(report, shown, is_source=shown is source)
     return ProofReport(
         outcome=outcome,
-        level=level,
         terms=terms,
         source=reports[0],
         destination=reports[1],
+        preimage_maker=terms.destination.preimage_maker(policy.evidence),
         provider_is_known=policy.providers is not None,
+        statement=None if proof.statement is None else proof.statement.statement,
         open_points=(*_open_headers(reports), *_open_legs(reports), *_open_parties(terms, policy), *matters),
     )
 
@@ -161,6 +177,43 @@ def _shown(leg: Leg, evidence: LegEvidence | None, owed: Owed, policy: ProofPoli
     return None if evidence is None else leg.check_evidence(evidence, owed, policy.evidence)
 
 
+def _stated(
+    proof: TransferProof, shown: tuple[LegShown | None, LegShown | None], policy: ProofPolicy
+) -> LegOutcome | None:
+    """The outcome of both legs that a provider which the policy names has stated, or None.
+
+    Raises:
+        ProofRefused: the statement is not one of the terms' provider, or contradicts the evidence. Who signed it does
+            not matter for that.
+    """
+    if proof.statement is None:
+        return None
+    check_statement(proof.statement, proof.terms.terms)
+    statement = proof.statement.statement
+    for of_leg, end in zip(shown, (statement.source, statement.destination), strict=True):
+        if of_leg is None:
+            continue
+        if of_leg.outcome is not statement.outcome.of_legs or end.finality is StatedFinality.UNFUNDED:
+            raise ProofRefused(
+                "statement",
+                f"the provider states that the transfer was {statement.outcome.value}, and the leg "
+                f"{end.finality.value}; the evidence shows that the leg was {of_leg.outcome.value}",
+            )
+    return None if policy.providers is None else statement.outcome.of_legs
+
+
+def _check_shows_an_end(
+    shown: tuple[LegShown | None, LegShown | None], stated: LegOutcome | None, policy: ProofPolicy
+) -> None:
+    is_stated = stated is not None and policy.requires in _ACCEPT_STATED
+    if not is_stated and all(of_leg is None or of_leg.header is None for of_leg in shown):
+        raise ProofRefused("evidence", "no leg shows how the transfer ended")
+
+
+def _counts(report: LegReport, policy: ProofPolicy) -> bool:
+    return policy.requires in _ACCEPT_STATED or not report.is_only_stated
+
+
 def _check_headers(
     terms: Terms, shown: tuple[LegShown | None, LegShown | None], policy: ProofPolicy, headers: HeadersByLayer
 ) -> None:
@@ -176,18 +229,25 @@ def _check_headers(
             check_ancestor(of_leg.header, given, trusted, leg.next_block)
 
 
-def _report(leg: Leg, shown: LegShown | None, policy: ProofPolicy, confirmed: Confirmation | None) -> LegReport:
+def _report(
+    leg: Leg,
+    shown: LegShown | None,
+    stated: LegOutcome | None,
+    policy: ProofPolicy,
+    confirmed: Confirmation | None,
+) -> LegReport:
+    level = ProofLevel.OFFLINE if stated is None else ProofLevel.STATED
     if shown is None:
-        return LegReport(leg, None, frozenset(), None, None, ProofLevel.OFFLINE)
-    level = ProofLevel.OFFLINE
+        return LegReport(leg, stated, frozenset(), None, None, level)
     if shown.header is not None:
-        level = _level(leg, shown, shown.header, policy, confirmed)
+        level = _level(leg, shown, shown.header, policy, confirmed) or level
     return LegReport(leg, shown.outcome, shown.shown, shown.header, shown.contract, level, shown.work)
 
 
 def _level(
     leg: Leg, shown: LegShown, header: BlockRef, policy: ProofPolicy, confirmed: Confirmation | None
-) -> ProofLevel:
+) -> ProofLevel | None:
+    """What is known of a header's place in its chain; None for nothing."""
     finality = None if confirmed is None else confirmed.headers.get((leg.protocol, header.hash))
     if finality is Finality.FINALIZED:
         return ProofLevel.FINALIZED
@@ -195,22 +255,33 @@ def _level(
         return ProofLevel.AS_AGREED
     if leg.protocol in policy.trusted_headers:
         return ProofLevel.TRUSTED_HEADER
-    return ProofLevel.WORK if Shown.WORK in shown.shown else ProofLevel.OFFLINE
+    return ProofLevel.WORK if Shown.WORK in shown.shown else None
+
+
+def _below(requirement: Requirement, reports: tuple[LegReport, LegReport]) -> tuple[LegReport, ...]:
+    return tuple(
+        report
+        for report in reports
+        if report.level not in _ENOUGH[requirement]
+        # A block is required only of evidence that names one; a statement, of every leg.
+        and (requirement is Requirement.STATED or report.header is not None)
+    )
 
 
 def _require(policy: ProofPolicy, reports: tuple[LegReport, LegReport]) -> None:
-    if policy.header is HeaderRequirement.NOT_CHECKED:
-        return
-    enough = {ProofLevel.TRUSTED_HEADER, ProofLevel.FINALIZED}
-    if policy.header is HeaderRequirement.AS_AGREED:
-        enough |= {ProofLevel.WORK, ProofLevel.AS_AGREED}
-    for report in reports:
-        if report.header is not None and report.level not in enough:
+    for report in _below(policy.requires, reports):
+        if policy.requires is Requirement.STATED:
+            needed = "that the policy names" if policy.providers is None else "of the terms"
             raise ProofUndecided(
-                f"the policy requires that block {report.header.number} (0x{report.header.hash.hex()}) is "
-                f"{policy.header.value} on {report.protocol.value}: neither your nodes nor a trusted header show it"
-                f"{_work_of(report)}"
+                f"the policy requires that the end of the {report.protocol.value} leg is stated: the proof has no "
+                f"completion statement of a provider {needed}"
             )
+        assert report.header is not None
+        raise ProofUndecided(
+            f"the policy requires that block {report.header.number} (0x{report.header.hash.hex()}) is "
+            f"{policy.requires.value} on {report.protocol.value}: neither your nodes nor a trusted header show it"
+            f"{_work_of(report)}"
+        )
 
 
 def _open_headers(reports: tuple[LegReport, LegReport]) -> list[OpenMatter]:
@@ -221,7 +292,7 @@ def _open_headers(reports: tuple[LegReport, LegReport]) -> list[OpenMatter]:
             f"{report.protocol.value}: ask your own node{_work_of(report)}",
         )
         for report in reports
-        if report.header is not None and report.level is ProofLevel.OFFLINE
+        if report.header is not None and report.level in (ProofLevel.OFFLINE, ProofLevel.STATED)
     ]
 
 
@@ -231,14 +302,36 @@ def _work_of(report: LegReport) -> str:
 
 
 def _open_legs(reports: tuple[LegReport, LegReport]) -> list[OpenMatter]:
-    return [
-        OpenMatter(
-            OpenPoint.LEG,
-            f"the outcome of the {side} on {report.protocol.value}: the proof has no evidence of it; ask its parties",
-        )
-        for side, report in zip(("source", "destination"), reports, strict=True)
-        if report.outcome is None
-    ]
+    source, destination = reports
+    matters: list[OpenMatter] = []
+    for side, report, other in (("source", source, destination), ("destination", destination, source)):
+        if report.is_only_stated:
+            text = f"how the {side} on {report.protocol.value} ended: the provider states it, and there is no evidence"
+        elif report.outcome is not None:
+            continue
+        elif other.outcome is LegOutcome.RETURNED and side == "source":
+            text = (
+                f"that the taker has its money on {report.protocol.value} back, or ever paid it: the proof has no "
+                "evidence of the source; ask the taker"
+            )
+        elif other.outcome is LegOutcome.RETURNED:
+            text = (
+                f"that the provider did not pay on {report.protocol.value}: the proof has no evidence of the "
+                "destination; ask the taker"
+            )
+        else:
+            text = (
+                f"the outcome of the {side} on {report.protocol.value}: the proof has no evidence of it; "
+                "ask its parties"
+            )
+        matters.append(OpenMatter(OpenPoint.LEG, text))
+    return matters
+
+
+def _open_of_evidence(report: LegReport, shown: LegShown, *, is_source: bool) -> tuple[OpenMatter, ...]:
+    """What a leg's evidence leaves open. A known provider that states its receipt has answered whether it was paid."""
+    is_acknowledged = is_source and report.level is ProofLevel.STATED
+    return tuple(each for each in shown.open if not (is_acknowledged and each.point is OpenPoint.PAYMENT))
 
 
 def _open_parties(terms: Terms, policy: ProofPolicy) -> list[OpenMatter]:
