@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final, Protocol, assert_never, runtime_checkable
+from typing import Final, assert_never
 
 from layer2.config import EvmSection, Layer2Config
 from layer2.contracts.htlc import HTLC_ADDRESS
@@ -13,29 +13,14 @@ from layer2.errors import InvalidRequest, ProofRefused, ProofUndecided
 from layer2.legs.evidence import LegEvidence
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality
+from layer2.ports.evidence import ConfirmsEvidence
 from layer2.proofs.checking import LegReport, ProofReport, check_proof
 from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.proofs.policy import Confirmation, ProofLevel, ProofPolicy, Requirement
 
-__all__ = ["ConfirmsEvidence", "configured_policy", "confirmed_report", "verify_proof"]
+__all__ = ["configured_policy", "confirmed_report", "verify_proof"]
 
 LOG: Final = logging.getLogger("layer2.proofs")
-
-
-@runtime_checkable
-class ConfirmsEvidence(Protocol):
-    """A client that can ask its node about the header of evidence."""
-
-    async def confirm_evidence(self, evidence: LegEvidence, *, contract: bytes | None, finality: Finality) -> bool:
-        """Whether the evidence is canonical at this client's node at that finality.
-
-        Args:
-            contract: the contract of the leg; None if its layer has none.
-
-        Raises:
-            ProofUndecided: the node cannot tell now.
-        """
-        ...
 
 
 def configured_policy(config: Layer2Config, policy: ProofPolicy | None) -> ProofPolicy:

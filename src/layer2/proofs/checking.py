@@ -19,7 +19,7 @@ from layer2.model.transactions import Finality
 from layer2.proofs.header_chain import check_ancestor
 from layer2.proofs.model import ProofOutcome, TransferProof, outcome_of, owed_of
 from layer2.proofs.policy import Confirmation, ProofLevel, ProofPolicy, Requirement
-from layer2.proofs.statement import CompletionStatement, StatedFinality, check_statement
+from layer2.proofs.statement import CompletionStatement, check_agrees, check_statement
 from layer2.terms.documents import Terms
 from layer2.terms.signing import check_terms_signature
 
@@ -190,15 +190,7 @@ def _stated(
         return None
     check_statement(proof.statement, proof.terms.terms)
     statement = proof.statement.statement
-    for of_leg, end in zip(shown, (statement.source, statement.destination), strict=True):
-        if of_leg is None:
-            continue
-        if of_leg.outcome is not statement.outcome.of_legs or end.finality is StatedFinality.UNFUNDED:
-            raise ProofRefused(
-                "statement",
-                f"the provider states that the transfer was {statement.outcome.value}, and the leg "
-                f"{end.finality.value}; the evidence shows that the leg was {of_leg.outcome.value}",
-            )
+    check_agrees(statement, *(None if of_leg is None else of_leg.outcome for of_leg in shown))
     return None if policy.providers is None else statement.outcome.of_legs
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Self
@@ -17,7 +17,13 @@ from layer2.formats.tagged_signature import json_digest
 from layer2.legs.evidence import LegEvidence, read_evidence, write_evidence
 from layer2.legs.shown import EvidencePolicy, LegOutcome, Owed
 from layer2.legs.views import Side
-from layer2.proofs.statement import SignedStatement, read_signed_statement, write_signed_statement
+from layer2.proofs.statement import (
+    SignedStatement,
+    check_agrees,
+    check_statement,
+    read_signed_statement,
+    write_signed_statement,
+)
 from layer2.terms.documents import Signature, SignedTerms, Terms
 from layer2.terms.signing import read_terms, terms_hash, write_terms
 
@@ -64,15 +70,29 @@ class TransferProof:
         Raises:
             ProofRefused: there is no evidence, or it does not match the terms.
         """
-        terms = self.terms.terms
-        source, destination = owed_of(terms)
-        anything = EvidencePolicy()
-        return outcome_of(
-            None if self.source_leg is None else terms.source.check_evidence(self.source_leg, source, anything).outcome,
+        return outcome_of(*self._shown())
+
+    def with_statement(self, statement: SignedStatement) -> Self:
+        """The same proof with the provider's statement.
+
+        Raises:
+            ProofRefused: the provider of the terms did not make it about them, or it contradicts the evidence.
+        """
+        check_statement(statement, self.terms.terms)
+        check_agrees(statement.statement, *self._shown())
+        return replace(self, statement=statement)
+
+    def _shown(self) -> tuple[LegOutcome | None, LegOutcome | None]:
+        """What the evidence of source and destination states; None without evidence."""
+        terms, anything = self.terms.terms, EvidencePolicy()
+        owed = owed_of(terms)
+        source = None if self.source_leg is None else terms.source.check_evidence(self.source_leg, owed[0], anything)
+        destination = (
             None
             if self.destination_leg is None
-            else terms.destination.check_evidence(self.destination_leg, destination, anything).outcome,
+            else terms.destination.check_evidence(self.destination_leg, owed[1], anything)
         )
+        return None if source is None else source.outcome, None if destination is None else destination.outcome
 
     @property
     def proof_id(self) -> bytes:

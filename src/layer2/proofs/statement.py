@@ -28,6 +28,7 @@ __all__ = [
     "StatedLeg",
     "StatedOutcome",
     "amounts_of",
+    "check_agrees",
     "check_statement",
     "read_signed_statement",
     "statement_digest",
@@ -187,6 +188,26 @@ def check_statement(signed: SignedStatement, terms: Terms) -> None:
         raise ProofRefused("statement_finality", "the provider states a refund of legs that were never funded")
     if statement.stated_at < terms.issued_at:
         raise ProofRefused("statement_time", "the completion statement is older than the terms")
+
+
+def check_agrees(statement: CompletionStatement, source: LegOutcome | None, destination: LegOutcome | None) -> None:
+    """Check that a statement does not contradict what the evidence of a leg shows.
+
+    Args:
+        source: as its evidence shows; None without evidence.
+        destination: as ``source``.
+
+    Raises:
+        ProofRefused: check ``statement``.
+    """
+    for shown, stated in ((source, statement.source), (destination, statement.destination)):
+        is_unfunded = stated.finality is StatedFinality.UNFUNDED
+        if shown is not None and (shown is not statement.outcome.of_legs or is_unfunded):
+            raise ProofRefused(
+                "statement",
+                f"the provider states that the transfer was {statement.outcome.value}, and the leg "
+                f"{stated.finality.value}; the evidence shows that the leg was {shown.value}",
+            )
 
 
 def _check_finality(leg: Leg, stated: StatedLeg, outcome: StatedOutcome) -> None:
