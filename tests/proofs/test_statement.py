@@ -13,6 +13,7 @@ from layer2.errors import FormatError, ProofRefused, ProofUndecided
 from layer2.formats import canonical_json
 from layer2.formats.tagged_signature import json_digest
 from layer2.legs.evidence import LightningPaymentEvidence
+from layer2.legs.evm import EvmLeg
 from layer2.legs.shown import LegOutcome, OpenPoint, PreimageMaker
 from layer2.manager.verification import verify_proof
 from layer2.model.layers import Layer2ProtocolType
@@ -50,8 +51,8 @@ def written(proof: TransferProof) -> Any:
     return json.loads(proof.to_bytes())
 
 
-def read(value: object) -> TransferProof:
-    return TransferProof.from_bytes(canonical_json.encode(value))  # type: ignore[arg-type] - as a stranger writes it
+def read(value: Any) -> TransferProof:
+    return TransferProof.from_bytes(canonical_json.encode(value))
 
 
 # What it is worth
@@ -163,13 +164,14 @@ def test_a_provider_that_acknowledges_its_receipt_answers_whether_it_was_paid() 
 @pytest.mark.parametrize("policy", [OFFLINE, STATED, ProofPolicy(Requirement.NOTHING, providers=KNOWN)])
 def test_a_statement_that_contradicts_the_evidence_refuses_the_proof(policy: ProofPolicy) -> None:
     assert refused(stated(made.refunded()), policy) == "statement"
-    lies = {"destination": SETTLED}
+    lies: dict[str, Any] = {"destination": SETTLED}
     assert refused(stated(made.to_lightning(), REFUNDED, **lies), policy) == "statement"
 
 
 def test_a_leg_that_is_shown_was_funded() -> None:
     terms = made.terms(made.lightning_leg(amount=made.AMOUNT + made.FEE), made.evm_leg(amount=made.AMOUNT))
-    destination = made.evidence_of(terms.destination, terms, event="Refunded")  # type: ignore[arg-type] - an EVM leg
+    assert isinstance(terms.destination, EvmLeg)
+    destination = made.evidence_of(terms.destination, terms, event="Refunded")
     proof = TransferProof(made.signed(terms), None, destination)
     assert check_proof(stated(proof, REFUNDED, destination=FINALIZED), STATED).outcome is ProofOutcome.REFUNDED
     assert refused(stated(proof, REFUNDED, destination=UNFUNDED), STATED) == "statement"
@@ -221,12 +223,12 @@ def test_a_provider_with_an_ecdsa_key_signs_its_statement_with_it() -> None:
         {"received": 0, "paid": 0},
     ],
 )
-def test_the_amounts_of_a_completed_transfer_are_those_of_the_terms(change: dict[str, int]) -> None:
+def test_the_amounts_of_a_completed_transfer_are_those_of_the_terms(change: dict[str, Any]) -> None:
     assert refused(stated(made.to_lightning(), **change)) == "statement_amounts"
 
 
 @pytest.mark.parametrize("change", [{"received": 1}, {"paid": 1}])
-def test_a_refunded_transfer_moved_nothing(change: dict[str, int]) -> None:
+def test_a_refunded_transfer_moved_nothing(change: dict[str, Any]) -> None:
     assert refused(stated(made.refunded(), REFUNDED, **change)) == "statement_amounts"
 
 
@@ -241,7 +243,7 @@ def test_a_refunded_transfer_moved_nothing(change: dict[str, int]) -> None:
         {"destination": StatedLeg(FINALIZED.block, StatedFinality.SETTLED)},
     ],
 )
-def test_a_leg_ends_as_its_layer_lets_it(change: dict[str, StatedLeg]) -> None:
+def test_a_leg_ends_as_its_layer_lets_it(change: dict[str, Any]) -> None:
     assert refused(stated(made.to_lightning(), **change)) == "statement_finality"
 
 
@@ -374,7 +376,8 @@ def test_the_report_names_who_made_the_preimage() -> None:
 
 def test_a_refund_does_not_show_that_a_payment_came_back() -> None:
     terms = made.terms(made.lightning_leg(amount=made.AMOUNT + made.FEE), made.evm_leg(amount=made.AMOUNT))
-    destination = made.evidence_of(terms.destination, terms, event="Refunded")  # type: ignore[arg-type] - an EVM leg
+    assert isinstance(terms.destination, EvmLeg)
+    destination = made.evidence_of(terms.destination, terms, event="Refunded")
     report = check_proof(TransferProof(made.signed(terms), None, destination), OFFLINE)
     assert report.outcome is ProofOutcome.REFUNDED
     (text,) = [each.text for each in report.open_points if each.point is OpenPoint.LEG]
