@@ -74,6 +74,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "restore": ("journal_commands:restore", "Build a lost journal again, with its open transfers."),
     "proof verify": ("proof_commands:verify", "Check a proof, and show what it proves and what it leaves open."),
+    "proof complete": ("proof_completing:complete", "Ask the provider how a transfer ended, and add it to the proof."),
     "proof headers": ("proof_commands:headers", "Write the headers that connect a proof to a later block."),
     "proof show": ("proof_commands:show", "Show the terms of a proof: the parties, the amounts and the deadlines."),
     "contract deploy": ("contract_commands:deploy", "Deploy the HTLC contract on a layer, once for each chain."),
