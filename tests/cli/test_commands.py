@@ -110,6 +110,32 @@ def test_a_transfer_from_quote_to_proof(home: Path) -> None:
     placed = layer2("proof", "verify", "one.json", *trusted, "--provider", provider, "--json", cwd=home)
     assert placed.status == 0, placed.err
     assert placed.envelope["data"]["source"]["level"] == "trusted_header"
+    check_is_completed(home, transfer["transfer_id"], provider)
+
+
+def check_is_completed(home: Path, transfer_id: str, provider: str) -> None:
+    """The provider states how the transfer of ``one.json`` ended once its claim is final, and not before."""
+    codes: list[str] = []
+    for _ in range(50):
+        ran = layer2("proof", "complete", "one.json", "--output", "stated.json", "--json", cwd=home)
+        if ran.status == 0:
+            break
+        codes.append(ran.envelope["error"]["code"])
+        assert layer2("simnet", "mine", "10", "--chain", "bob", "--directory", "net", "--json", cwd=home).status == 0
+    assert ran.status == 0, ran.err
+    assert set(codes) <= {"end_not_final"}
+    before = (home / "one.json").read_bytes()
+    stated_file = (home / "stated.json").read_bytes()
+    signer = ("--provider", provider)
+    assert layer2("proof", "verify", "stated.json", *signer, "--stated", "--json", cwd=home).status == 0
+    assert layer2("proof", "verify", "one.json", *signer, "--stated", "--json", cwd=home).status == 4
+    # By its id, into the default file; and again, from the file that has it.
+    by_id = layer2("proof", "complete", transfer_id, "--json", cwd=home)
+    assert by_id.envelope["data"]["file"] == f"transfer-{transfer_id}.json"
+    assert (home / f"transfer-{transfer_id}.json").read_bytes() == stated_file
+    assert layer2("proof", "complete", "stated.json", "--json", cwd=home).status == 0
+    assert (home / "stated.json").read_bytes() == stated_file
+    assert (home / "one.json").read_bytes() == before
 
 
 def test_an_invented_header_is_not_on_the_nodes_chain_under_any_proof(home: Path) -> None:
@@ -147,6 +173,8 @@ REFUSED: dict[str, tuple[tuple[str, ...], int]] = {
     "same layer": (("quote", "100000", "--from", "bob", "--to", "bob"), 3),
     "fee too high": (("quote", "100000", "--from", "bob", "--to", "lightning", "--max-fee", "1"), 1),
     "unknown transfer": (("show", "00" * 16), 1),
+    "no transfer to complete": (("proof", "complete", "00" * 16), 1),
+    "no proof to complete": (("proof", "complete", "none.json"), 3),
     "no such proof": (("proof", "verify", "none.json"), 3),
     "no such file": (("balance", "--config", "none.toml"), 3),
     "no source": (("transfer", "20000", "--to", "lightning"), 3),
