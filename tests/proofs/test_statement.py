@@ -72,6 +72,8 @@ def test_a_known_provider_states_both_legs(make: Callable[[], TransferProof], ou
     proof = stated(make(), outcome)
     report = check_proof(proof, STATED)
     assert levels(report) == (ProofLevel.STATED, ProofLevel.STATED)
+    # It does not say that the block of the proof is the one that the provider saw.
+    assert OpenPoint.HEADER in points(report)
     assert report.outcome.value == outcome.value
     assert report.statement == proof.statement.statement if proof.statement else None
     assert TransferProof.from_bytes(proof.to_bytes()) == proof
@@ -388,3 +390,4 @@ def test_a_preimage_alone_is_still_no_end_of_a_transfer() -> None:
     proof = replace(made.to_lightning(), source_leg=None, destination_leg=LightningPaymentEvidence(made.PREIMAGE))
     assert refused(proof) == "evidence"
     assert check_proof(stated(proof), STATED).outcome is ProofOutcome.COMPLETED
+    assert refused(stated(proof), replace(FINAL, providers=KNOWN)) == "evidence"

@@ -218,8 +218,9 @@ async def test_a_refund_is_stated_with_a_destination_that_was_never_funded(calle
 
 async def test_a_refund_is_stated_when_what_the_provider_paid_is_back_finally(caller: Caller) -> None:
     signed = await ended(caller.made, RELEASED, event="Refunded")
-    caller.made.lightning.shown = {"state": LegState.FUNDED}
-    assert await refusal(caller) == (503, "end_not_final")
+    for shown in ({"state": LegState.FUNDED}, {"state": LegState.RETURNED, "arrived": True}):
+        caller.made.lightning.shown = shown
+        assert await refusal(caller) == (503, "end_not_final")
     caller.made.lightning.shown = RETURNED
     assert (await stated(caller, signed)).statement.destination == SETTLED
 
@@ -227,6 +228,7 @@ async def test_a_refund_is_stated_when_what_the_provider_paid_is_back_finally(ca
 async def test_a_swap_in_which_money_was_lost_is_not_stated(caller: Caller) -> None:
     await ended(caller.made, ProviderLost("0xaa", "bb", "too late"))
     assert await refusal(caller) == (409, "no_statement")
+    assert caller.made.bob.observed == 0
 
 
 async def test_nothing_is_stated_about_a_swap_that_nobody_funded(caller: Caller) -> None:
@@ -235,11 +237,21 @@ async def test_nothing_is_stated_about_a_swap_that_nobody_funded(caller: Caller)
     assert await refusal(caller) == (409, "no_statement")
 
 
-@pytest.mark.parametrize(("bob", "lightning"), [(COLLECTED, RETURNED), (RETURNED, COLLECTED), (RETURNED, RETURNED)])
-async def test_legs_that_ended_differently_are_not_stated(
-    caller: Caller, bob: dict[str, Any], lightning: dict[str, Any]
+@pytest.mark.parametrize(
+    ("state", "bob", "lightning"),
+    [
+        (COMPLETED, COLLECTED, RETURNED),
+        (COMPLETED, RETURNED, COLLECTED),
+        (COMPLETED, RETURNED, RETURNED),
+        (RELEASED, RETURNED, COLLECTED),
+        (RELEASED, COLLECTED, RETURNED),
+        (RELEASED, COLLECTED, COLLECTED),
+    ],
+)
+async def test_legs_that_ended_otherwise_than_the_swap_are_not_stated(
+    caller: Caller, state: ProviderState, bob: dict[str, Any], lightning: dict[str, Any]
 ) -> None:
-    await ended(caller.made, COMPLETED, event="Claimed" if bob is COLLECTED else "Refunded")
+    await ended(caller.made, state, event="Claimed" if bob is COLLECTED else "Refunded")
     caller.made.bob.shown, caller.made.lightning.shown = bob, lightning
     assert await refusal(caller) == (409, "no_statement")
 
@@ -286,3 +298,18 @@ async def test_a_provider_with_a_new_key_states_nothing_about_terms_of_the_old_o
     )
     with pytest.raises(StatementRefused):
         await statements.make(await loaded(caller.made, signed.terms.swap_id))
+    assert caller.made.bob.observed == 0
+
+
+async def test_a_leg_that_another_open_swap_uses_is_not_freed(caller: Caller) -> None:
+    signed = await ended(caller.made, COMPLETED)
+    found, shown = caller.made.bob.found, caller.made.bob.shown
+    caller.made.bob.shown = caller.made.lightning.shown = {}
+    other = await caller.made.request(2)
+    payment_hash = signed.terms.payment_hash
+    await caller.made.open_swap(
+        replace(other, payment_hash=payment_hash, destination=caller.made.invoice(payment_hash))
+    )
+    caller.made.bob.found, caller.made.bob.shown, caller.made.lightning.shown = found, shown, shown
+    await stated(caller, signed)
+    assert caller.made.bob.freed == caller.made.lightning.freed == []
