@@ -152,6 +152,9 @@ EVIDENCE_TYPES: Final[dict[str, type[LegEvidence]]] = {
     )
 }
 
+_RESERVED: Final = frozenset({"bolt12_payer_proof", "anchored_header"})
+"""Types that a later version may define."""
+
 
 def write_evidence(evidence: LegEvidence) -> dict[str, JsonValue]:
     """The evidence as a JSON object, tagged with its type.
@@ -174,6 +177,8 @@ def read_evidence(value: object, what: str) -> LegEvidence:
     fields = JsonObject(value, what)
     name = fields.text("type", max_length=32)
     kind = EVIDENCE_TYPES.get(name)
+    if name in _RESERVED:
+        raise FormatError(f"{what}: the evidence type {name!r} is reserved, and this version cannot check it")
     if kind is None:
         raise FormatError(f"{what}: the evidence type {name!r} is unknown")
     evidence: LegEvidence = read_record(kind, fields)
