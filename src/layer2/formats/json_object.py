@@ -94,14 +94,11 @@ class JsonObject:
             raise FormatError(f"{self._what}: unknown field {min(self._fields)!r}")
 
     def _bytes(self, value: object, name: str, length: int | None, max_length: int) -> bytes:
-        expected = f"lower-case hex of {length} bytes" if length is not None else "lower-case hex"
-        if not isinstance(value, str) or len(value) > 2 * max_length or value != value.lower():
-            raise self._wrong(name, expected)
         try:
-            data = bytes.fromhex(value)
-        except ValueError as error:
-            raise self._wrong(name, expected) from error
-        # bytes.fromhex ignores white space, so another text could give the same bytes.
-        if data.hex() != value or (length is not None and len(data) != length):
-            raise self._wrong(name, expected)
+            data = bytes.fromhex(value) if isinstance(value, str) and len(value) <= 2 * max_length else None
+        except ValueError:
+            data = None
+        # bytes.fromhex accepts white space and upper case, so another text could give the same bytes.
+        if data is None or data.hex() != value or (length is not None and len(data) != length):
+            raise self._wrong(name, "lower-case hex" if length is None else f"lower-case hex of {length} bytes")
         return data
