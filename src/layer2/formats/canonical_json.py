@@ -154,8 +154,9 @@ def _check(value: object, depth: int) -> None:
         raise FormatError(f"JSON is nested deeper than {MAX_DEPTH} levels")
     items: Iterable[object] = value
     if isinstance(value, dict):
-        if not all(isinstance(key, str) for key in value):
-            raise FormatError("a JSON object has a key that is not text")
+        for key in value:
+            if not isinstance(key, str):
+                raise FormatError("a JSON object has a key that is not text")
         items = value.values()
     for item in items:
         if not isinstance(item, str):

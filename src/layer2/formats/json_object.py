@@ -34,9 +34,10 @@ class JsonObject:
 
     def take(self, name: str) -> object:
         """The field's value, of any type."""
-        if name not in self._fields:
-            raise FormatError(f"{self._what}: field {name!r} is missing")
-        return self._fields.pop(name)
+        try:
+            return self._fields.pop(name)
+        except KeyError:
+            raise FormatError(f"{self._what}: field {name!r} is missing") from None
 
     def text(self, name: str, *, max_length: int = 10_000) -> str:
         """A text of at most ``max_length`` characters."""
