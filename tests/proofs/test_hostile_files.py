@@ -20,5 +20,6 @@ def test_a_hostile_file_is_refused_by_the_limit_that_bounds_its_cost_or_holds(na
     if not reason:
         check_proof(TransferProof.from_bytes(data), POLICY)
         return
-    with pytest.raises(Layer2Error, match=reason):
+    with pytest.raises(Layer2Error, match=reason) as refused:
         check_proof(TransferProof.from_bytes(data), POLICY)
+    assert len(str(refused.value)) < 1_000, "the message repeats the file"

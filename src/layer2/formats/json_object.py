@@ -9,6 +9,8 @@ from layer2.errors.base import FormatError
 __all__ = ["JsonObject"]
 
 _MAX_AMOUNT_DIGITS = 78
+_SHOWN = 64
+"""Characters of an unknown name that a message shows."""
 
 
 class JsonObject:
@@ -92,7 +94,7 @@ class JsonObject:
             FormatError: the object has an unknown field.
         """
         if self._fields:
-            raise FormatError(f"{self._what}: unknown field {min(self._fields)!r}")
+            raise FormatError(f"{self._what}: unknown field {min(self._fields)[:_SHOWN]!r}")
 
     def _bytes(self, value: object, name: str, length: int | None, max_length: int) -> bytes:
         try:
