@@ -191,6 +191,16 @@ def test_length_is_bounded() -> None:
         canonical_json.decode_strict(b'"abc"', max_bytes=4)
 
 
+def test_the_number_of_values_is_bounded_before_they_are_read() -> None:
+    lists = b"[" + b"[]," * 99 + b"[]]"
+    assert lists.count(b"[") + lists.count(b",") == 200
+    assert canonical_json.decode_strict(lists, max_values=200) == [[]] * 100
+    with pytest.raises(FormatError, match="more than 199 values"):
+        canonical_json.decode_strict(lists, max_values=199)
+    with pytest.raises(FormatError, match="more than 199 values"):
+        canonical_json.decode_strict(b"[" * 200, max_values=199)
+
+
 DOCUMENT = canonical_json.encode({"amount": "100000", "parties": ["a", "b"], "version": 1})
 
 

@@ -27,6 +27,7 @@ _STRING_OR_BRACKET: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DO
 is matched again in another way, which would take 100 times the data's memory."""
 _MAX_INTEGER: Final = 2**53 - 1
 _MAX_DIGITS: Final = 20
+_FEWEST_UNSAFE_DIGITS: Final = 16
 
 
 def encode(value: JsonValue) -> bytes:
@@ -84,8 +85,8 @@ def decode_strict(data: bytes, *, max_bytes: int = MAX_BYTES, max_values: int = 
     Raises:
         FormatError: as ``decode`` does, or ``data`` is not what ``encode`` writes for its value.
     """
-    # A megabyte can hold 400,000 values, which take 50 times as much memory.
-    if sum([data.count(mark) for mark in (b",", b"[", b"{")]) > max_values:
+    # A megabyte can hold 400,000 values, which take 50 times as much memory. Shorter data cannot have so many.
+    if len(data) > max_values and sum([data.count(mark) for mark in (b",", b"[", b"{")]) > max_values:
         raise FormatError(f"JSON has more than {max_values} values")
     value = _canonical_value(data, max_bytes)
     if _written(value) != data:
@@ -184,7 +185,7 @@ def _integer(digits: str) -> int:
 
 
 def _safe_integer(digits: str) -> int:
-    return _check_integer(_integer(digits))
+    return int(digits) if len(digits) < _FEWEST_UNSAFE_DIGITS else _check_integer(_integer(digits))
 
 
 def _refuse_fraction(text: str) -> NoReturn:
