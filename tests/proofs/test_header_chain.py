@@ -141,7 +141,9 @@ def test_a_file_of_headers_reads_back_as_it_was_written() -> None:
     assert read_headers("") == ()
 
 
-@pytest.mark.parametrize("text", ["f9", "0x1", "0xzz", " 0x00", "0x00\n\n0x00", "0x" + "00" * 1001, "\n" * (1 << 19)])
+@pytest.mark.parametrize(
+    "text", ["f9", "0x1", "0xzz", " 0x00", "0x00\n\n0x00", "0x" + "00" * 1001, "\n" * (1 << 19), "0x00\r0x00"]
+)
 def test_a_file_that_holds_something_else_is_refused(text: str) -> None:
     with pytest.raises(FormatError):
         read_headers(text)

@@ -85,7 +85,7 @@ class RootstockReceiptEvidence:
     type: ClassVar[str] = "rootstock_receipt"
     protocol: ClassVar[Layer2ProtocolType] = Layer2ProtocolType.ROOTSTOCK
 
-    headers: Annotated[tuple[bytes, ...], _list(2_016)]
+    headers: Annotated[tuple[bytes, ...], _list(144)]
     """The block's header and those after it, in their full form: each with the Merkle path and the coinbase that lead
     from Bitcoin's header to it."""
     transaction_index: _Index

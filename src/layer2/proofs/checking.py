@@ -9,10 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from layer2.errors.base import ProofRefused, ProofUndecided, TermsRefused
+from layer2.errors.base import ProofRefused, ProofUndecided
 from layer2.legs.evidence import LegEvidence
 from layer2.legs.leg import Leg
-from layer2.legs.shown import BlockRef, LegOutcome, LegShown, OpenMatter, OpenPoint, Owed, PreimageMaker, Shown
+from layer2.legs.shown import (
+    BlockRef,
+    EvidencePolicy,
+    LegOutcome,
+    LegShown,
+    OpenMatter,
+    OpenPoint,
+    Owed,
+    PreimageMaker,
+    Shown,
+)
 from layer2.model.layers import LAYERS, Layer2ProtocolType
 from layer2.model.money import BTC
 from layer2.model.transactions import Finality
@@ -21,7 +31,7 @@ from layer2.proofs.model import ProofOutcome, TransferProof, outcome_of, owed_of
 from layer2.proofs.policy import Confirmation, ProofLevel, ProofPolicy, Requirement
 from layer2.proofs.statement import CompletionStatement, check_agrees, check_statement
 from layer2.terms.documents import Terms
-from layer2.terms.signing import check_terms_signature
+from layer2.terms.signing import is_signed
 
 __all__ = ["LegReport", "ProofReport", "check_proof"]
 
@@ -114,13 +124,14 @@ def check_proof(
             provider show it.
     """
     terms = proof.terms.terms
-    _check_terms(proof, policy)
     owed = owed_of(terms)
+    _check_terms(proof, policy, owed[0].terms_hash)
+    of_evidence = policy.evidence
     matters: list[OpenMatter] = []
     for leg, of_leg in zip((terms.source, terms.destination), owed, strict=True):
-        matters += leg.check_owed(of_leg, policy.evidence)
-    source = _shown(terms.source, proof.source_leg, owed[0], policy)
-    destination = _shown(terms.destination, proof.destination_leg, owed[1], policy)
+        matters += leg.check_owed(of_leg, of_evidence)
+    source = _shown(terms.source, proof.source_leg, owed[0], of_evidence)
+    destination = _shown(terms.destination, proof.destination_leg, owed[1], of_evidence)
     if (source is None or source.header is None) and (destination is None or destination.header is None):
         raise ProofRefused("evidence", "no leg shows how the transfer ended")
     ends = tuple([None if shown is None else shown.outcome for shown in (source, destination)])
@@ -150,12 +161,10 @@ def check_proof(
     )
 
 
-def _check_terms(proof: TransferProof, policy: ProofPolicy) -> None:
+def _check_terms(proof: TransferProof, policy: ProofPolicy, terms_hash: bytes) -> None:
     terms = proof.terms.terms
-    try:
-        check_terms_signature(proof.terms)
-    except TermsRefused as error:
-        raise ProofRefused("terms_signature", error.message) from error
+    if not is_signed(terms_hash, proof.terms.signature, terms.provider):
+        raise ProofRefused("terms_signature", "the provider did not sign these terms")
     if policy.providers is not None and terms.provider not in policy.providers:
         raise ProofRefused("provider", f"the policy does not list the provider {terms.provider.hex()}")
     if policy.networks is not None and terms.network not in policy.networks:
@@ -180,8 +189,8 @@ def _check_layer(leg: Leg, network: str) -> None:
         raise ProofRefused("network", f"{leg.protocol.value} {leg.network_id!r} is not part of {network}")
 
 
-def _shown(leg: Leg, evidence: LegEvidence | None, owed: Owed, policy: ProofPolicy) -> LegShown | None:
-    return None if evidence is None else leg.check_evidence(evidence, owed, policy.evidence)
+def _shown(leg: Leg, evidence: LegEvidence | None, owed: Owed, policy: EvidencePolicy) -> LegShown | None:
+    return None if evidence is None else leg.check_evidence(evidence, owed, policy)
 
 
 def _check_headers(

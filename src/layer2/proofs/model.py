@@ -32,6 +32,8 @@ __all__ = ["PROOF_VERSION", "ProofOutcome", "TransferProof", "outcome_of", "owed
 PROOF_VERSION = 1
 PROOF_TAG = "layer2/proof/v1"
 _MAX_BYTES = 1_000_000
+_MAX_VALUES = 10_000
+"""More than two legs with the longest lists have."""
 _TERMS_SIGNATURE = "terms_signature"
 _COMPLETION_STATEMENT = "completion_statement"
 
@@ -117,7 +119,7 @@ class TransferProof:
         Raises:
             FormatError: a field is missing, unknown or of the wrong type, or the version is unknown.
         """
-        fields = JsonObject(canonical_json.decode_strict(data, max_bytes=_MAX_BYTES), "proof")
+        fields = JsonObject(canonical_json.decode_strict(data, max_bytes=_MAX_BYTES, max_values=_MAX_VALUES), "proof")
         version = fields.integer("version")
         if version != PROOF_VERSION:
             raise FormatError(f"proof version {version} is unknown; this program supports version {PROOF_VERSION}")
