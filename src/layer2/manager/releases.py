@@ -54,7 +54,7 @@ class Releases:
         """Asks until it is closed."""
 
     def note(self, record: SwapRecord) -> None:
-        """Note a version of a transfer. The runner announces each transfer when it begins to drive it, and each change.
+        """Note a version of a transfer. The engine announces each transfer when it begins to drive it, and each change.
 
         A final transfer can be reopened, by a payment of others that arrives late. It is announced then.
         """

@@ -83,7 +83,7 @@ class Statements:
         """Asks until it is closed."""
 
     def note(self, record: SwapRecord) -> None:
-        """Note a version of a transfer. The runner announces each change."""
+        """Note a version of a transfer. The engine announces each change."""
         has_ended = record.role is Role.TAKER and isinstance(record_state(record), TakerCompleted | TakerRefunded)
         if not has_ended:
             # A final transfer can be reopened.

@@ -1,4 +1,4 @@
-"""The parts of an entered manager: clients, journal, runner and providers, opened and closed together."""
+"""The parts of an entered manager: clients, journal, engine and providers, opened and closed together."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Wiring:
         self._taker = Taker(
             journal=self._journal,
             records=self.records,
-            runner=await self._open_engine(seed, closing),
+            engine=await self._open_engine(seed, closing),
             legs=self.legs,
             providers=open_providers(config, closing),
             secrets=seed,

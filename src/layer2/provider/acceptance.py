@@ -70,12 +70,12 @@ class Acceptance:
     layers: Layers
     """All layers; those of the swap must be up."""
     journal: SwapJournal
-    runner: SwapEngine
+    engine: SwapEngine
     signer: IdentitySigner
     clock: Clock
 
     async def accept(self, quote: QuoteTerms, request: SwapRequest) -> SwapRecord:
-        """Check, sign and journal a swap, and pass it to the runner. Its id must not be in the journal.
+        """Check, sign and journal a swap, and pass it to the engine. Its id must not be in the journal.
 
         Raises:
             InvalidRequest: a value of the taker is invalid; the code names it.
@@ -169,7 +169,7 @@ class Acceptance:
     async def _journaled(
         self, record: SwapRecord, quote: QuoteTerms, request: SwapRequest, others: int, htlcs: Sequence[Htlc]
     ) -> SwapRecord:
-        """Write the swap, and pass it to the runner.
+        """Write the swap, and pass it to the engine.
 
         An error or a cancellation does not show whether it was written, so the journal is asked. Until it answers, the
         swap stays reserved. A process that ends does not wait for it: the next start reads the journal.
@@ -235,7 +235,7 @@ class Acceptance:
         if record.terms != mine.terms:
             # Those of another front end count.
             self._free(htlcs)
-        self.runner.drive(record)
+        self.engine.drive(record)
 
     async def _check_unreleased(self, terms: Terms) -> None:
         """Check that no signature which released an earlier swap can return the funding of this one.

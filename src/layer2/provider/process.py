@@ -142,12 +142,12 @@ async def _serve_until(
         legs, nodes = layers.legs, Nodes(layers, clock)
         book = await SwapBook.load(journal, rules)
         noting = _noting(book, change_log(log, rules))
-        runner: SwapEngine
+        swap_engine: SwapEngine
         if engine is Engine.TEMPORAL:
-            runner = await _open_workflows(settings, journal, legs, clock, book, noting, closing)
+            swap_engine = await _open_workflows(settings, journal, legs, clock, book, noting, closing)
         else:
-            runner = SwapRunner(journal, legs, None, rules, clock, noting)
-        closing.push_async_callback(runner.aclose)
+            swap_engine = SwapRunner(journal, legs, None, rules, clock, noting)
+        closing.push_async_callback(swap_engine.aclose)
         provider = SwapProvider(
             prices=settings.price_list,
             limits=settings,
@@ -156,14 +156,14 @@ async def _serve_until(
             journal=journal,
             nodes=nodes,
             layers=layers,
-            runner=runner,
+            engine=swap_engine,
             book=book,
             clock=clock,
             entropy=entropy,
         )
         # Before any node has answered: a swap needs only the layers that it acts on.
-        resumed = len(await runner.resume((Role.PROVIDER,)))
-        for work in (nodes.join(), nodes.keep_reading(), LateFundings(legs, journal, runner, rules, clock).run()):
+        resumed = len(await swap_engine.resume((Role.PROVIDER,)))
+        for work in (nodes.join(), nodes.keep_reading(), LateFundings(legs, journal, swap_engine, rules, clock).run()):
             closing.push_async_callback(background(work))
         await _first_look(nodes, has_open_swaps=bool(resumed))
         async with serving(create_app(provider), settings.listen_host, settings.listen_port) as url:
@@ -173,7 +173,7 @@ async def _serve_until(
                 await stopped_or_replaced(stopping, journal)
             must_be_back_by = await provider.drain()
             # This also ends the event streams, so that the server does not wait for their readers.
-            open_swaps = await runner.aclose()
+            open_swaps = await swap_engine.aclose()
         log.info(
             "stopped",
             open_swaps=len(open_swaps),

@@ -1,6 +1,6 @@
 """The open and pending swaps of a provider in memory, with the sums of what they reserve.
 
-No quote and no acceptance reads the journal for them: they are loaded once, and the runner announces every change.
+No quote and no acceptance reads the journal for them: they are loaded once, and the engine announces every change.
 Every method that checks or reserves is synchronous, so that what it checks and what it adds are one step.
 """
 
