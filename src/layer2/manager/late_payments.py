@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Final
 
+from layer2.aio.background import Repeated
 from layer2.errors import Layer2Error
-from layer2.manager.background import Repeated
 from layer2.model.transactions import SwapId
 from layer2.ports.clock import Clock
 from layer2.ports.journal import Role, SwapJournal, SwapRecord

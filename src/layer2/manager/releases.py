@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Final
 
+from layer2.aio.background import Repeated
 from layer2.assembly import open_providers
 from layer2.config import Layer2Config
 from layer2.errors import Layer2Error
 from layer2.legs.leg import Htlc
 from layer2.legs.views import Release
-from layer2.manager.background import Repeated
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import SwapId
 from layer2.ports.journal import SwapJournal, SwapRecord

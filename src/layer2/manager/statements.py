@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from layer2.aio.background import Repeated
 from layer2.errors import Layer2Error, StatementRefused
-from layer2.manager.background import Repeated
 from layer2.model.transactions import SwapId
 from layer2.ports.journal import Role, SwapJournal, SwapRecord
 from layer2.proofs.model import TransferProof

@@ -8,10 +8,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Final
 
+from layer2.aio.background import Repeated
 from layer2.errors import JournalBusy, Layer2Error, QuoteExpired
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.manager.arguments import check_key
-from layer2.manager.background import Repeated
 from layer2.manager.late_payments import LatePayments
 from layer2.manager.quoting import Quoter, asked_pause
 from layer2.manager.records import TransferRecords

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import Self
 
+from layer2.aio.background import Repeated
 from layer2.aio.blocking import Portal
 from layer2.assembly import (
     JoiningLegs,
@@ -20,7 +21,6 @@ from layer2.assembly import (
 from layer2.config import Layer2Config
 from layer2.errors import ConfigurationError, Layer2Error
 from layer2.legs.timelock_settings import settings_for
-from layer2.manager.background import Repeated
 from layer2.manager.records import TransferRecords
 from layer2.manager.taker import Taker
 from layer2.model.layers import Layer2ProtocolType

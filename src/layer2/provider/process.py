@@ -14,6 +14,7 @@ from pathlib import Path
 
 import structlog
 
+from layer2.aio.background import background
 from layer2.assembly import JoiningLegs, open_journal, open_layers, temporal_is_missing
 from layer2.errors import AuthenticationFailed, ConfigurationError, Layer2Error, WrongNetwork
 from layer2.model.layers import Layer2ProtocolType
@@ -23,7 +24,6 @@ from layer2.provider.http import create_app
 from layer2.provider.late_fundings import LateFundings
 from layer2.provider.lifetime import (
     announced,
-    background,
     change_log,
     forget,
     is_active,
@@ -163,8 +163,9 @@ async def _serve_until(
         )
         # Before any node has answered: a swap needs only the layers that it acts on.
         resumed = len(await swap_engine.resume((Role.PROVIDER,)))
-        for work in (nodes.join(), nodes.keep_reading(), LateFundings(legs, journal, swap_engine, rules, clock).run()):
-            closing.push_async_callback(background(work))
+        late = LateFundings(legs, journal, swap_engine, rules, clock)
+        for name, work in (("join", nodes.join()), ("readings", nodes.keep_reading()), ("late fundings", late.run())):
+            closing.push_async_callback(background(work, name))
         await _first_look(nodes, has_open_swaps=bool(resumed))
         async with serving(create_app(provider), settings.listen_host, settings.listen_port) as url:
             ready = {"url": url, "identity_key": identity.public_key.hex(), "process_id": os.getpid()}

@@ -9,12 +9,12 @@ from contextlib import AsyncExitStack
 
 import structlog
 
+from layer2.aio.background import background
 from layer2.assembly import JoiningLegs
 from layer2.errors import Layer2Error
 from layer2.model.layers import Layer2ProtocolType
 from layer2.ports.clock import Clock
 from layer2.ports.journal import Journal, Role, SwapRecord
-from layer2.provider.lifetime import background
 from layer2.provider.settings import ProviderSettings
 from layer2.provider.swap_book import SwapBook
 from layer2.swap_engine.turns import Turns
@@ -46,7 +46,7 @@ async def open_engine(
     engine = WorkflowEngine(journal, temporal, turns, on_change)
     # Workers write versions too, and the book has not read any of them yet.
     book.current_at = -math.inf
-    closing.push_async_callback(background(_keep_reading(engine, book, journal, clock)))
+    closing.push_async_callback(background(_keep_reading(engine, book, journal, clock), "versions"))
     return engine
 
 
