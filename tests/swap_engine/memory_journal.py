@@ -63,7 +63,7 @@ class MemoryJournal:
     async def find_quote(self, role: Role, quote_id: str) -> SwapRecord | None:
         raise AssertionError("the engine never looks for quotes")
 
-    async def accept(self, record: SwapRecord, seen: SeenSwaps, others: int) -> SwapRecord | None:
+    async def accept(self, record: SwapRecord, seen: SeenSwaps, reads: int) -> SwapRecord | None:
         raise AssertionError("the engine never accepts swaps")
 
     async def last_number(self, role: Role) -> int:

@@ -220,9 +220,9 @@ class SqlJournal:
         """
         return await self._added(record, lambda: self._database.write_together(create_swaps, record))
 
-    async def accept(self, record: SwapRecord, seen: SeenSwaps, others: int) -> SwapRecord | None:
+    async def accept(self, record: SwapRecord, seen: SeenSwaps, reads: int) -> SwapRecord | None:
         """See ``SwapJournal``."""
-        given = Accepted(record, seen, others)
+        given = Accepted(record, seen, reads)
         return await self._added(
             record, lambda: self._database.write_together(accept_swaps, given, locks_acceptances=True)
         )

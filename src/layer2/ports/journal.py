@@ -132,13 +132,13 @@ class OpenRow:
 class SeenSwaps:
     """Which swaps of its role a process has taken into account: its own, and those of other processes up to ``last``.
 
-    The journal moves ``last`` when it adds a swap of this process. The process moves both fields, ``others`` first,
+    The journal moves ``last`` when it adds a swap of this process. The process moves both fields, ``reads`` first,
     when it has read swaps of others.
     """
 
     last: int = 0
     """The number of a swap in the journal: this one and all earlier ones are known."""
-    others: int = 0
+    reads: int = 0
     """Counts the reads that found swaps of others. What was decided at a lower count must be decided again."""
 
 
@@ -186,7 +186,7 @@ class SwapJournal(Protocol):
         """
         ...
 
-    async def accept(self, record: SwapRecord, seen: SeenSwaps, others: int) -> SwapRecord | None:
+    async def accept(self, record: SwapRecord, seen: SeenSwaps, reads: int) -> SwapRecord | None:
         """As ``create``, unless another process has added a swap that this one has not taken into account.
 
         Transactions of this kind are made one after the other. So of several processes that decide at the same time
@@ -194,7 +194,7 @@ class SwapJournal(Protocol):
 
         Args:
             seen: what this process has taken into account, now.
-            others: the count in ``seen`` when it decided to accept the swap.
+            reads: the count in ``seen`` when it decided to accept the swap.
 
         Returns:
             None if it must read the swaps of others and decide again; nothing was written.

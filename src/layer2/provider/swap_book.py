@@ -105,7 +105,7 @@ class SwapBook:
         while page := await journal.swaps_after(Role.PROVIDER, self.seen.last):
             for _, record in page:
                 self.adopt(record)
-            self.seen.others += 1
+            self.seen.reads += 1
             self.seen.last = max(self.seen.last, page[-1][0])
 
     def is_pending(self, swap_id: SwapId) -> bool:
