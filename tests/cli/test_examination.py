@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -215,6 +216,15 @@ async def test_the_temporal_server_and_the_workers_are_looked_for(
     assert down["temporal"].level is Level.FAIL
     assert isinstance(down["temporal"].error, NodeUnreachable)
     assert "workers" not in down
+
+
+async def test_the_extra_for_workers_is_missed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "layer2.workers.connection", None)
+    journal = JournalSection(path=tmp_path / "journal.sqlite")
+    found = await examine(Layer2Config(network="regtest", journal=journal, temporal=TemporalSection()))
+    (problem,) = [each for each in found if each.subject == "temporal"]
+    assert problem.text == "[missing_extra] swaps on Temporal workers need temporalio"
+    assert "with its extra 'temporal'" in (problem.remedy or "")
 
 
 async def test_without_a_table_for_it_no_temporal_server_is_looked_for(network: LocalNetwork, tmp_path: Path) -> None:

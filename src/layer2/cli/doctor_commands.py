@@ -12,7 +12,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Final
 
-from layer2.assembly import journal_place, open_provider, owner_conflicts, register_place, temporal_is_missing
+from layer2.assembly import journal_place, needing_temporal, open_provider, owner_conflicts, register_place
 from layer2.cli.bitcoin_seed import lost_seed_remedy
 from layer2.cli.diagnosis import Diagnosis, diagnose_layer
 from layer2.cli.exit_status import ExitStatus
@@ -193,10 +193,8 @@ async def _workers(config: LayerSettings) -> list[Finding]:
     if section is None:
         return []
     try:
-        try:
+        with needing_temporal():
             from layer2.workers.connection import Temporal
-        except ModuleNotFoundError as error:
-            raise temporal_is_missing() from error
         found = await (await Temporal.connect(section)).workers()
     except Layer2Error as error:
         return [failed("temporal", error, "check [temporal]")]

@@ -13,10 +13,10 @@ from layer2.aio.blocking import Portal
 from layer2.assembly import (
     JoiningLegs,
     journal_place,
+    needing_temporal,
     open_journal,
     open_layers,
     open_providers,
-    temporal_is_missing,
 )
 from layer2.config import Layer2Config
 from layer2.errors import ConfigurationError, Layer2Error
@@ -99,11 +99,9 @@ class Wiring:
         parts = self._journal, self.legs, seed, self._rules, self._clock
         if self._config.temporal is None:
             return SwapRunner(*parts, self._changed)
-        try:
+        with needing_temporal():
             from layer2.workers.connection import Temporal
             from layer2.workers.engine import READ_SECONDS, WorkflowEngine
-        except ModuleNotFoundError as error:
-            raise temporal_is_missing() from error
         turns = Turns(*parts, lambda _: None)
         closing.push_async_callback(turns.aclose)
         temporal = await Temporal.connect(self._config.temporal, lazy=True)

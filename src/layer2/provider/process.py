@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -15,11 +15,10 @@ from pathlib import Path
 import structlog
 
 from layer2.aio.background import background
-from layer2.assembly import JoiningLegs, open_journal, open_layers, temporal_is_missing
+from layer2.assembly import needing_temporal, open_journal, open_layers
 from layer2.errors import AuthenticationFailed, ConfigurationError, Layer2Error, WrongNetwork
-from layer2.model.layers import Layer2ProtocolType
 from layer2.ports.clock import Clock, Entropy, SystemClock, SystemEntropy
-from layer2.ports.journal import Journal, Role, SwapRecord
+from layer2.ports.journal import Role, SwapRecord
 from layer2.provider.http import create_app
 from layer2.provider.late_fundings import LateFundings
 from layer2.provider.lifetime import (
@@ -144,7 +143,9 @@ async def _serve_until(
         noting = _noting(book, change_log(log, rules))
         swap_engine: SwapEngine
         if engine is Engine.TEMPORAL:
-            swap_engine = await _open_workflows(settings, journal, legs, clock, book, noting, closing)
+            with needing_temporal():
+                from layer2.provider.workflows import open_engine
+            swap_engine = await open_engine(settings, journal, legs, clock, book, noting, closing)
         else:
             swap_engine = SwapRunner(journal, legs, None, rules, clock, noting)
         closing.push_async_callback(swap_engine.aclose)
@@ -182,22 +183,6 @@ async def _serve_until(
             must_be_back_by_utc=utc(must_be_back_by),
         )
     return Stopped(len(open_swaps), must_be_back_by)
-
-
-async def _open_workflows(
-    settings: ProviderSettings,
-    journal: Journal,
-    legs: Mapping[Layer2ProtocolType, JoiningLegs],
-    clock: Clock,
-    book: SwapBook,
-    on_change: Callable[[SwapRecord], None],
-    closing: contextlib.AsyncExitStack,
-) -> SwapEngine:
-    try:
-        from layer2.provider.workflows import open_engine
-    except ModuleNotFoundError as error:
-        raise temporal_is_missing() from error
-    return await open_engine(settings, journal, legs, clock, book, on_change, closing)
 
 
 def _noting(book: SwapBook, log: Callable[[SwapRecord], None]) -> Callable[[SwapRecord], None]:
