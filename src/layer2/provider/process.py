@@ -139,7 +139,7 @@ async def _serve_until(
         forget(ready_file)
         layers = open_layers(settings, journal, clock, closing)
         legs, nodes = layers.legs, Nodes(layers, clock)
-        book = await SwapBook.load(journal, rules)
+        book = await SwapBook.load(journal, rules, shared=shared)
         noting = _noting(book, change_log(log, rules))
         swap_engine: SwapEngine
         if engine is Engine.TEMPORAL:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 
@@ -44,8 +43,6 @@ async def open_engine(
     turns = Turns(journal, legs, None, settings.timelocks, clock, lambda _: None)
     closing.push_async_callback(turns.aclose)
     engine = WorkflowEngine(journal, temporal, turns, on_change)
-    # Workers write versions too, and the book has not read any of them yet.
-    book.current_at = -math.inf
     closing.push_async_callback(background(_keep_reading(engine, book, journal, clock), "versions"))
     return engine
 
@@ -61,5 +58,5 @@ async def _keep_reading(engine: WorkflowEngine, book: SwapBook, journal: Journal
         except Layer2Error as error:
             LOG.warning("journal_unreadable", error=str(error))
         else:
-            book.current_at = began
+            book.note_read(began)
         await asyncio.sleep(READ_SECONDS)
