@@ -29,7 +29,7 @@ from networks.swaps import Swaps
 from networks.waiting import until
 from postgres_server import Server, server
 from temporal_server import TemporalServer, temporal
-from workers.test_temporal import BOTH, payloads
+from workers.deployments import BOTH, payloads
 from workers.worker_processes import Workers, connected, shared_by_workers
 
 __all__ = ["server", "temporal"]
