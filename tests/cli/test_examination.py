@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,16 @@ from typing import Any
 import aiohttp
 import pytest
 from pydantic import SecretStr
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.worker import Worker
 
 from layer2.assembly import reading_client
 from layer2.cli.doctor_commands import examine
 from layer2.cli.findings import Finding, Level
-from layer2.config import JournalSection, Layer2Config
+from layer2.config import JournalSection, Layer2Config, LayerSettings
+from layer2.config.sections import TemporalSection
+from layer2.errors import NodeUnreachable
 from layer2.journal.sql_journal import SqlJournal
 from layer2.local import simnet
 from layer2.local.network import LocalNetwork, LocalNetworkControl
@@ -25,9 +31,11 @@ from layer2.protocols.bitcoin import BitcoinClient
 from layer2.protocols.bitcoin.wallet.bdk import Wallet
 from layer2.provider.settings import ProviderSettings
 from layer2.signers.bitcoin import BitcoinSeed
+from networks.waiting import until
 from postgres_server import Server, server
+from temporal_server import TemporalServer, temporal
 
-__all__ = ["server"]
+__all__ = ["server", "temporal"]
 
 pytestmark = pytest.mark.xdist_group("cli-examination")
 
@@ -161,6 +169,73 @@ async def test_workers_are_named_and_not_advised_to_use_a_register(network: Loca
     assert workers.level is Level.WARN
     assert workers.remedy == "workers cannot use a register: let the server replicate synchronously"
     await journal.aclose()
+
+
+@activity.defn
+async def nothing() -> None:
+    """Is never called: a worker needs something that it could do."""
+
+
+@pytest.mark.parametrize("party", ["taker", "provider"])
+async def test_the_temporal_server_and_the_workers_are_looked_for(
+    network: LocalNetwork, temporal: TemporalServer, tmp_path: Path, party: str
+) -> None:
+    await temporal.started()
+
+    async def found(**changes: Any) -> dict[str, Finding]:
+        table = TemporalSection(**{"address": temporal.address, "task_queue": f"doctor-{party}"} | changes)
+        journal = JournalSection(path=tmp_path / "journal.sqlite")
+        config: LayerSettings
+        if party == "taker":
+            config = Layer2Config(network="regtest", journal=journal, temporal=table)
+        else:
+            write_secret(tmp_path / "identity")
+            config = ProviderSettings(
+                **party_values(network, network.provider),
+                identity_key_file=tmp_path / "identity",
+                journal=journal,
+                temporal=table,
+            )
+        return {each.subject: each for each in await examine(config)}
+
+    alone = await found()
+    assert alone["temporal"].level is Level.OK
+    assert (alone["workers"].level, alone["workers"].remedy) == (Level.WARN, "start one: layer2 worker")
+    queue = f"doctor-{party}"
+    client = await Client.connect(temporal.address)
+    async with Worker(client, task_queue=queue, activities=[nothing]):
+
+        async def is_seen() -> bool:
+            return (await found())["workers"].text == "1 asked for turns in the last minutes"
+
+        await until(is_seen, "the worker is found")
+    unknown = await found(namespace="nowhere")
+    assert unknown["temporal"].text == "[configuration] the Temporal server has no namespace 'nowhere'"
+    assert unknown["temporal"].remedy == "create it, or correct temporal.namespace"
+    down = await found(address="127.0.0.1:9")
+    assert down["temporal"].level is Level.FAIL
+    assert isinstance(down["temporal"].error, NodeUnreachable)
+    assert "workers" not in down
+
+
+async def test_the_extra_for_workers_is_missed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "layer2.workers.connection", None)
+    journal = JournalSection(path=tmp_path / "journal.sqlite")
+    found = await examine(Layer2Config(network="regtest", journal=journal, temporal=TemporalSection()))
+    (problem,) = [each for each in found if each.subject == "temporal"]
+    assert problem.text == "[missing_extra] swaps on Temporal workers need temporalio"
+    assert "with its extra 'temporal'" in (problem.remedy or "")
+
+
+async def test_without_a_table_for_it_no_temporal_server_is_looked_for(network: LocalNetwork, tmp_path: Path) -> None:
+    write_secret(tmp_path / "identity")
+    provider = ProviderSettings(
+        **party_values(network, network.provider),
+        identity_key_file=tmp_path / "identity",
+        journal=JournalSection(path=tmp_path / "journal.sqlite"),
+    )
+    assert "temporal" not in {each.subject for each in await examine(provider)}
+    assert "temporal" not in await findings(network, tmp_path)
 
 
 async def test_coins_that_the_journal_holds_are_not_free(network: LocalNetwork, tmp_path: Path) -> None:

@@ -81,6 +81,20 @@ def test_a_remedy_is_a_command_with_the_configuration_of_the_run(case: str) -> N
     assert session(None).addressed("layer2 doctor") == "layer2 doctor"
 
 
+def test_a_transfer_that_is_left_to_workers_continues_with_them(home: Path) -> None:
+    init(home)
+    file = home / "layer2.toml"
+    error = AsyncTimeout("x", code="transfer_timeout", transfer_id="ab", remedy=PYTHON)
+    alone = for_shell(error, session(str(file))).remedy
+    file.write_text(file.read_text() + "\n[temporal]\n")
+    remedy = for_shell(error, session(str(file))).remedy
+    assert alone == f"it continues only while layer2 runs: layer2 wait ab --config {file}"
+    assert remedy == (
+        f"it continues while a worker runs: layer2 wait ab --config {file}; "
+        f"or find out whether one does: layer2 doctor --config {file}"
+    )
+
+
 def test_the_failures_of_layers_have_remedies_for_the_shell_too() -> None:
     failure = NodeUnreachable("down", remedy="await something")
     for_shell(InitializationError({"BOB": failure}), session(None))

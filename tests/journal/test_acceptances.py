@@ -27,7 +27,7 @@ async def other(place: str, journal: SqlJournal) -> AsyncIterator[SqlJournal]:
 
 
 async def accepted(journal: SqlJournal, seen: SeenSwaps, *numbers: int) -> list[SwapRecord | None]:
-    calls = (journal.accept(offered(number), seen, seen.others) for number in numbers)
+    calls = (journal.accept(offered(number), seen, seen.reads) for number in numbers)
     return list(await asyncio.gather(*calls))
 
 
@@ -52,7 +52,7 @@ async def test_a_swap_of_another_process_refuses_it_until_that_one_was_read(
     assert await ids(journal) == {offered(1).swap_id}
     [(number, record)] = await journal.swaps_after(Role.PROVIDER, seen.last)
     assert record.swap_id == offered(1).swap_id
-    seen.others, seen.last = 1, number
+    seen.reads, seen.last = 1, number
     assert all(await accepted(journal, seen, 2, 3))
 
 
@@ -60,11 +60,11 @@ async def test_what_was_decided_before_the_swap_of_another_was_read_is_refused(
     journal: SqlJournal, other: SqlJournal
 ) -> None:
     seen = SeenSwaps()
-    decided = seen.others
+    decided = seen.reads
     assert all(await accepted(other, SeenSwaps(), 1))
-    seen.others, seen.last = 1, await journal.last_number(Role.PROVIDER)
+    seen.reads, seen.last = 1, await journal.last_number(Role.PROVIDER)
     assert await journal.accept(offered(2), seen, decided) is None
-    assert await journal.accept(offered(2), seen, seen.others) is not None
+    assert await journal.accept(offered(2), seen, seen.reads) is not None
 
 
 async def test_a_final_swap_of_another_process_is_read_too_and_a_takers_swap_does_not_count(

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from layer2.errors import JournalError
-from layer2.journal import sql_journal as module
+from layer2.journal import swap_reads
 from layer2.journal.sql_journal import SqlJournal
 from layer2.legs.timelock_settings import REGTEST
 from layer2.model.layers import Layer2ProtocolType
@@ -43,7 +43,7 @@ async def with_six_swaps(place: str) -> SqlJournal:
 
 
 async def test_every_open_swap_with_terms_is_on_one_page(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_PAGE", 2)
+    monkeypatch.setattr(swap_reads, "_PAGE", 2)
     journal, terms = await with_six_swaps(place), terms_of("bob", "lightning")
     found = await rows(journal)
     assert [[row.swap_id for row in page] for page in found] == [
@@ -56,7 +56,7 @@ async def test_every_open_swap_with_terms_is_on_one_page(place: str, monkeypatch
 
 
 async def test_every_open_swap_is_on_one_page_of_whole_records(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_PAGE", 2)
+    monkeypatch.setattr(swap_reads, "_PAGE", 2)
     journal = await with_six_swaps(place)
     pages, after = list[list[SwapRecord]](), 0
     while page := await journal.open_swaps(Role.PROVIDER, after):
@@ -73,7 +73,7 @@ async def test_every_open_swap_is_on_one_page_of_whole_records(place: str, monke
 
 
 async def test_a_providers_book_has_the_swaps_of_every_page(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_PAGE", 2)
+    monkeypatch.setattr(swap_reads, "_PAGE", 2)
     journal = await with_six_swaps(place)
     book = await SwapBook.load(journal, REGTEST)
     assert [number for number in range(1, 7) if SwapId(f"{number:032x}") in book] == [1, 3, 4]

@@ -1,4 +1,4 @@
-"""The mock network's layers and provider with failures, a runner and a clock; the journal is the real one."""
+"""The mock network's layers and provider with failures, an engine and a clock; the journal is the real one."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ class FakeProvider(MockProvider):
         return await super().open_swap(request, quote)
 
 
-class FakeRunner:
+class FakeEngine:
     """Notes what it is to drive; a test moves the swaps on with ``move``."""
 
     def __init__(self, journal: SqlJournal) -> None:
@@ -249,7 +249,7 @@ class FakeRunner:
 
 
 async def move(journal: SqlJournal, swap_id: str, state: TakerState, **changes: Any) -> None:
-    """Write the next state of a swap, as the runner would."""
+    """Write the next state of a swap, as the engine would."""
     record = await journal.load(SwapId(swap_id))
     assert record is not None
     values: dict[str, Any] = {"event": state.name, "now": NOW, **changes}
@@ -264,7 +264,7 @@ class World:
     clock: FakeClock
     legs: dict[Layer2ProtocolType, FakeLegs]
     providers: list[FakeProvider]
-    runner: FakeRunner
+    engine: FakeEngine
     records: TransferRecords
     taker: Taker
     request: TransferRequest = field(default=REQUEST)
@@ -301,13 +301,13 @@ async def world(directory: Path, *, fees: Sequence[int] = (420,), shared: bool =
     journal = await (_SharedFile if shared else SqlJournal).open(directory / "journal.sqlite")
     legs = {layer: FakeLegs(layer, clock) for layer in (BOB, ROOTSTOCK)}
     providers = [FakeProvider(clock, f"provider-{number}", fee) for number, fee in enumerate(fees)]
-    runner: Any = FakeRunner(journal)
+    engine: Any = FakeEngine(journal)
     strangers: Any = providers
     records = TransferRecords(journal, REGTEST)
     taker = Taker(
         journal=journal,
         records=records,
-        runner=runner,
+        engine=engine,
         legs=legs,
         providers=strangers,
         secrets=SEED,
@@ -318,7 +318,7 @@ async def world(directory: Path, *, fees: Sequence[int] = (420,), shared: bool =
         shared=shared,
     )
     try:
-        yield World(journal, clock, legs, providers, runner, records, taker)
+        yield World(journal, clock, legs, providers, engine, records, taker)
     finally:
         await taker.aclose()
         await journal.aclose()

@@ -50,8 +50,8 @@ from manager.fakes import (
     ROOTSTOCK,
     FakeClient,
     FakeClock,
+    FakeEngine,
     FakeProvider,
-    FakeRunner,
     eventually,
     move,
 )
@@ -64,7 +64,7 @@ class Parts:
         self.clients = {layer: FakeClient(layer) for layer in (BOB, ROOTSTOCK)}
         self.clock = FakeClock()
         self.provider = FakeProvider(self.clock)
-        self.runners: list[FakeRunner] = []
+        self.engines: list[FakeEngine] = []
         self.journals: list[SqlJournal] = []
         write_secret(directory / "seed")
         section = ProviderSection(name="one", url="https://provider.example", identity_key=IDENTITY_KEY.hex())
@@ -78,10 +78,10 @@ class Parts:
     def manager(self, config: Layer2Config | None = None) -> Layer2Manager:
         return Layer2Manager(config or self.config, clock=self.clock)
 
-    def runner(self, journal: SqlJournal, *_: object, **__: object) -> FakeRunner:
-        self.runners.append(FakeRunner(journal))
+    def engine(self, journal: SqlJournal, *_: object, **__: object) -> FakeEngine:
+        self.engines.append(FakeEngine(journal))
         self.journals.append(journal)
-        return self.runners[-1]
+        return self.engines[-1]
 
     async def move(self, transfer: Transfer, state: Any, **changes: Any) -> None:
         await move(self.journals[0], transfer.transfer_id, state, **changes)
@@ -92,7 +92,7 @@ def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Parts:
     made = Parts(tmp_path)
     monkeypatch.setattr("layer2.assembly.swaps.open_clients", lambda *_: made.clients)
     monkeypatch.setattr(clients, "open_provider", lambda *_: made.provider)
-    monkeypatch.setattr(wiring, "SwapRunner", made.runner)
+    monkeypatch.setattr(wiring, "SwapRunner", made.engine)
     return made
 
 
@@ -121,7 +121,7 @@ async def test_open_transfers_continue_although_the_other_layer_is_no_longer_con
     del parts.clients[ROOTSTOCK]
     async with parts.manager() as layers:
         await layers.initialize_all_async()
-        assert parts.runners[-1].driven == [transfer.transfer_id]
+        assert parts.engines[-1].driven == [transfer.transfer_id]
         with pytest.raises(ProtocolNotConfigured):
             await started(layers)
 
@@ -144,7 +144,7 @@ async def test_open_transfers_continue_before_a_layer_that_is_away_is_reported(p
             await layers.initialize_all_async()
         error = failed.value
         assert list(error.failures) == ["ROOTSTOCK"]
-        assert parts.runners[-1].driven == [transfer.transfer_id]
+        assert parts.engines[-1].driven == [transfer.transfer_id]
         assert [each.transfer_id for each in error.open_transfers] == [transfer.transfer_id]
         now = await layers.get_transfer_async(transfer.transfer_id)
         assert (error.outcome, error.transfer_id) == (Outcome.UNKNOWN, transfer.transfer_id)
@@ -202,7 +202,7 @@ async def test_a_second_process_reads_and_waits_and_does_not_act(parts: Parts) -
         await parts.move(transfer, TakerAbandoned("the provider did not answer"), holds_key=False)
         with pytest.raises(TransferAbandoned):
             await waiting
-        assert parts.runners[1].driven == []
+        assert parts.engines[1].driven == []
 
 
 # Journals.
@@ -395,4 +395,4 @@ def test_the_blocking_twins_do_the_same(parts: Parts) -> None:
             )
         found = layers.get_transfer_by_key_sync("rent")
     assert found is not None
-    assert parts.runners[0].driven == [found.transfer_id]
+    assert parts.engines[0].driven == [found.transfer_id]

@@ -60,7 +60,7 @@ async def test_a_started_transfer_is_agreed_durable_and_driven(made: World) -> N
     transfer_id = await start(made, "rent")
     transfer = made.records.described(await made.records.load(SwapId(transfer_id)))
     assert (transfer.state, transfer.idempotency_key, transfer.send_amount) == (TransferState.AGREED, "rent", 100_420)
-    assert made.runner.driven == [transfer_id]
+    assert made.engine.driven == [transfer_id]
     token = SEED.access_token(SwapId(transfer_id))
     assert made.provider.requests[0].access_hash == sha256(token).digest()
 
@@ -296,15 +296,15 @@ async def test_cancelled_at_any_moment_it_is_abandoned_or_driven_and_nothing_han
     with contextlib.suppress(asyncio.CancelledError):
         await starting
     for record in await made.journal.list(open_only=True):
-        assert record.swap_id in made.runner.driven
-    assert (await made.taker.start(quote, "rent", made.ends_in())).transfer_id in made.runner.driven
+        assert record.swap_id in made.engine.driven
+    assert (await made.taker.start(quote, "rent", made.ends_in())).transfer_id in made.engine.driven
 
 
 async def test_an_agreed_transfer_without_a_driver_is_driven_by_a_retry(made: World) -> None:
     transfer_id = await start(made, "rent")
-    made.runner.driven.clear()
+    made.engine.driven.clear()
     await made.taker.begin(REQUEST, "rent", made.ends_in())
-    assert made.runner.driven == [transfer_id]
+    assert made.engine.driven == [transfer_id]
 
 
 async def leave_a_plan(made: World, key: str) -> SwapId:
@@ -389,7 +389,7 @@ async def test_while_another_process_acts_nothing_is_begun_and_known_transfers_a
         with pytest.raises(JournalBusy):
             await other.taker.resume()
         assert (await other.taker.begin(REQUEST, "rent", other.ends_in())).transfer_id == known
-        assert other.runner.driven == []
+        assert other.engine.driven == []
         assert other.provider.quoted == []
 
 
@@ -407,11 +407,11 @@ async def test_an_invoice_that_the_own_node_pays_or_has_paid_is_not_paid_over_an
     with pytest.raises(InvalidRequest) as refused:
         await made.taker.begin(request, "rent", made.ends_in())
     assert refused.value.code == "invoice_paid"
-    assert made.runner.driven == []
+    assert made.engine.driven == []
     # A payment that failed is none, and the key is free.
     lightning.shows = LegState.RETURNED
     begun = await made.taker.begin(request, "rent", made.ends_in())
-    assert made.runner.driven == [begun.transfer_id]
+    assert made.engine.driven == [begun.transfer_id]
 
 
 @pytest.mark.parametrize("broken", ["find", "act"])
@@ -452,7 +452,7 @@ async def test_terms_that_were_journaled_in_spite_of_an_error_are_agreed(
     transfer_id = await start(made)
     transfer = made.records.described(await made.records.load(SwapId(transfer_id)))
     assert transfer.state is TransferState.AGREED
-    assert made.runner.driven == [transfer_id]
+    assert made.engine.driven == [transfer_id]
 
 
 async def test_terms_that_may_be_journaled_leave_the_outcome_unknown(

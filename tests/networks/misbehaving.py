@@ -84,8 +84,8 @@ def at_acceptance(meet: Callable[[str], None]) -> None:
     """Call ``meet`` when a provider's journal has a new swap."""
     accept = SqlJournal.accept
 
-    async def met_accept(self: SqlJournal, record: SwapRecord, seen: SeenSwaps, others: int) -> SwapRecord | None:
-        accepted = await accept(self, record, seen, others)
+    async def met_accept(self: SqlJournal, record: SwapRecord, seen: SeenSwaps, reads: int) -> SwapRecord | None:
+        accepted = await accept(self, record, seen, reads)
         meet("accepted")
         return accepted
 

@@ -1,4 +1,4 @@
-"""A provider over a real journal and a real server, whose layers and runner do what a test sets."""
+"""A provider over a real journal and a real server, whose layers and engine do what a test sets."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class CountedEntropy:
 
 
 def _not_asked(*_: object) -> Any:
-    raise AssertionError("this is the runner's affair")
+    raise AssertionError("this is the engine's affair")
 
 
 @dataclass
@@ -205,7 +205,7 @@ class SetLayer(JoiningLegs):
             raise self.away
 
 
-class SetRunner(SwapRunner):
+class SetEngine(SwapRunner):
     """Notes what it is to drive; a swap moves when the test moves it."""
 
     def __init__(self, journal: SqlJournal) -> None:
@@ -233,7 +233,7 @@ class SetRunner(SwapRunner):
             while not record.is_final:
                 new = await queue.get()
                 if new is None:
-                    raise TaskCancelled("the runner was closed")
+                    raise TaskCancelled("the engine was closed")
                 record = new
                 yield record
         finally:
@@ -290,7 +290,7 @@ class World:
 
     provider: SwapProvider
     journal: SqlJournal
-    runner: SetRunner
+    engine: SetEngine
     clock: SetClock
     layers: dict[Layer2ProtocolType, SetLayer]
     nodes: Nodes
@@ -406,7 +406,7 @@ async def world(
     try:
         if register is not None:
             await journal.act()
-        clock, runner, identity = SetClock(), SetRunner(journal), SoftwareIdentity(IDENTITY.secret)
+        clock, engine, identity = SetClock(), SetEngine(journal), SoftwareIdentity(IDENTITY.secret)
         gas = {BOB: {ETH: Balance(10**18)}, ROOTSTOCK: {RBTC: Balance(10**18)}}
         set_layers = {
             layer: SetLayer(layer, clock, {BTC: Balance(10_000_000), **gas.get(layer, {})}) for layer in layers
@@ -417,7 +417,7 @@ async def world(
         nodes = Nodes(Layers(clients, set_layers), clock, first_retry_seconds=0.001)
         await nodes.join()
         book = await SwapBook.load(journal, REGTEST)
-        runner.on_change = book.update
+        engine.on_change = book.update
         provider = SwapProvider(
             prices=prices,
             limits=LIMITS.model_copy(update=changes),
@@ -426,12 +426,12 @@ async def world(
             journal=journal,
             nodes=nodes,
             layers=Layers(clients, set_layers),
-            runner=runner,
+            engine=engine,
             book=book,
             clock=clock,
             entropy=CountedEntropy(name),
         )
-        yield World(provider, journal, runner, clock, set_layers, nodes, book, identity)
+        yield World(provider, journal, engine, clock, set_layers, nodes, book, identity)
     finally:
         await journal.aclose()
 
@@ -443,4 +443,4 @@ async def served(made: World) -> AsyncIterator[tuple[str, aiohttp.ClientSession]
         try:
             yield url, session
         finally:
-            made.runner.close()
+            made.engine.close()

@@ -92,7 +92,7 @@ async def test_an_accepted_swap_is_in_the_journal_and_is_driven(made: World, sou
     [record] = await made.records()
     assert (record.swap_id, record.role, record.terms) == (request.swap_id, Role.PROVIDER, terms)
     assert record.state == write_state(ProviderAgreed())
-    assert made.runner.driven == [request.swap_id]
+    assert made.engine.driven == [request.swap_id]
 
 
 async def test_the_journal_holds_the_hash_of_the_access_token_and_not_the_token(made: World, tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ async def test_an_unfunded_swap_binds_its_hash_until_it_is_released(made: World)
     made.clock.time = NOW + FUNDING_AND_LANDING + 1
     again = replace(await made.request(1), swap_id=SwapId("cd" * 16))
     assert await refusal(made, again) == "payment_hash_used"
-    await made.runner.move(first.swap_id, ProviderReleased(None, None, "the taker did not fund in time"), "released")
+    await made.engine.move(first.swap_id, ProviderReleased(None, None, "the taker did not fund in time"), "released")
     await made.open_swap(again)
 
 
@@ -204,11 +204,11 @@ async def test_a_provider_that_has_paid_an_invoice_before_does_not_collect_for_i
 
 async def test_a_funded_swap_binds_its_hash_until_it_ends(made: World) -> None:
     first = await made.accept(1)
-    await made.runner.move(first.swap_id, ProviderCounterFunding("0x01"), "counter-funding")
+    await made.engine.move(first.swap_id, ProviderCounterFunding("0x01"), "counter-funding")
     made.clock.time += 2 * FUNDING_AND_LANDING
     again = replace(await made.request(1), swap_id=SwapId("cd" * 16))
     assert await refusal(made, again) == "payment_hash_used"
-    await made.runner.move(first.swap_id, ProviderReleased("0x01", None, "failed"), "released")
+    await made.engine.move(first.swap_id, ProviderReleased("0x01", None, "failed"), "released")
     await made.open_swap(again)
 
 
@@ -298,7 +298,7 @@ async def test_what_a_refused_swap_had_reserved_is_free_again(made: World, sourc
     made.bob.cannot_finish = InsufficientFunds("no gas")
     with pytest.raises(InsufficientFunds):
         await made.open_swap(await made.request(1, source))
-    assert (await made.records(), made.runner.driven) == ((), [])
+    assert (await made.records(), made.engine.driven) == ((), [])
     assert made.bob.reserved == made.lightning.reserved == set()
     made.bob.cannot_finish = None
     await made.accept(2, source)
@@ -326,6 +326,6 @@ async def test_a_journal_that_cannot_be_read_stops_new_swaps(made: World, tmp_pa
     async with world(tmp_path) as restarted:
         with pytest.raises(JournalError):
             await restarted.request(2)
-    made.runner.announce(unreadable)
+    made.engine.announce(unreadable)
     with pytest.raises(JournalError):
         await made.open_swap(request)

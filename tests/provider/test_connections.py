@@ -24,7 +24,7 @@ async def url(tmp_path: Path) -> AsyncIterator[str]:
     async with world(tmp_path) as made:
         async with serving(create_app(made.provider), "127.0.0.1", 0, most_connections=MOST) as url:
             yield url
-        made.runner.close()
+        made.engine.close()
 
 
 async def opened(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

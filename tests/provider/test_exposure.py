@@ -119,6 +119,6 @@ async def test_a_swap_counts_from_its_agreement_until_its_source_is_collected_fo
     made: World, state: ProviderState, counts: bool
 ) -> None:
     request = await made.accept(1, amount=LARGE)
-    await made.runner.move(request.swap_id, state, "moved")
+    await made.engine.move(request.swap_id, state, "moved")
     assert await exposure(made) == Exposure(latest=LARGE if counts else 0)
     assert await finality(made) is (Finality.SAFE if counts else Finality.LATEST)

@@ -107,7 +107,7 @@ async def test_a_quote_of_one_front_end_is_accepted_by_the_other(fronts: Opening
     request = await pair.a.request(1)
     terms = read_signed_terms(await pair.open_at(pair.b, request)).terms
     assert (terms.quote_id, terms.amount) == (request.quote_id, AMOUNT)
-    assert pair.b.runner.driven == [request.swap_id]
+    assert pair.b.engine.driven == [request.swap_id]
 
 
 async def test_a_quote_is_accepted_by_a_front_end_whose_clock_is_a_little_behind(fronts: Opening) -> None:
@@ -325,8 +325,8 @@ async def test_money_that_left_for_a_swap_of_the_other_front_end_is_not_promised
     first, second = await a_request(pair, pair.a, 1), await a_request(pair, pair.b, 2)
     await pair.open_at(pair.a, first)
     # It is paid before the other front end has read anything of it, and that one's balance is from before.
-    await pair.a.runner.move(first.swap_id, ProviderCounterFunding("0x01"), "counter-funding")
-    paid = await pair.a.runner.move(first.swap_id, ProviderCounterFunded("0x01", "02"), "counter-funded")
+    await pair.a.engine.move(first.swap_id, ProviderCounterFunding("0x01"), "counter-funding")
+    paid = await pair.a.engine.move(first.swap_id, ProviderCounterFunded("0x01", "02"), "counter-funded")
     for announced in (False, True):
         if announced:
             pair.b.book.update(paid)

@@ -38,12 +38,12 @@ async def test_events_are_streamed_with_their_versions_as_ids(caller: Caller) ->
         assert response.headers["Content-Type"].startswith("text/event-stream")
         first = await _next_event(response)
         assert (first["event"], first["id"], first["data"]["state"]) == ("swap", "1", "agreed")
-        await caller.made.runner.move(
+        await caller.made.engine.move(
             request.swap_id, ProviderCollecting("0x01", "02", has_arrived=False), "the preimage is public"
         )
         second = await _next_event(response)
         assert (second["id"], second["data"]["state"]) == ("2", "collecting")
-        await caller.made.runner.move(request.swap_id, ProviderCompleted("0x01", "02"), "completed")
+        await caller.made.engine.move(request.swap_id, ProviderCompleted("0x01", "02"), "completed")
         assert (await _next_event(response))["data"]["state"] == "completed"
         assert await response.content.read() == b""
 
@@ -51,7 +51,7 @@ async def test_events_are_streamed_with_their_versions_as_ids(caller: Caller) ->
 async def test_a_reader_that_returns_gets_only_what_it_has_not_seen(caller: Caller) -> None:
     request = await caller.made.request(1)
     await caller.post("/v1/swaps", caller.made.written(request))
-    await caller.made.runner.move(request.swap_id, ProviderCompleted("0x01", "02"), "completed")
+    await caller.made.engine.move(request.swap_id, ProviderCompleted("0x01", "02"), "completed")
     path = f"{caller.url}/v1/swaps/{request.swap_id}/events"
     async with caller.session.get(path, headers={"Last-Event-ID": "1", **bearer(1)}) as response:
         assert (await _next_event(response))["id"] == "2"
@@ -67,7 +67,7 @@ async def test_streams_are_limited_and_a_reader_that_leaves_makes_room(caller: C
     async with caller.session.get(caller.url + path, headers=bearer(1)) as response:
         await _next_event(response)
         assert error(await caller.get(path, **bearer(1))) == (429, "too_many_streams", None)
-    await asyncio.wait_for(caller.made.runner.left.wait(), 5)
+    await asyncio.wait_for(caller.made.engine.left.wait(), 5)
     async with caller.session.get(caller.url + path, headers=bearer(1)) as response:
         assert response.status == 200
         assert (await _next_event(response))["id"] == "1"
@@ -79,5 +79,5 @@ async def test_streams_end_when_the_provider_stops(caller: Caller) -> None:
     path = f"{caller.url}/v1/swaps/{request.swap_id}/events"
     async with caller.session.get(path, headers=bearer(1)) as response:
         await _next_event(response)
-        caller.made.runner.close()
+        caller.made.engine.close()
         assert await response.content.read() == b""

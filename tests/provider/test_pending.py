@@ -157,7 +157,7 @@ async def roomy(tmp_path: Path) -> AsyncIterator[World]:
 async def check_nothing_is_lost(made: World, written: set[SwapId]) -> None:
     """Check that exactly these swaps are in the journal, and that exactly they are reserved and driven."""
     assert {each.swap_id for each in await made.records()} == written
-    assert set(made.runner.driven) == written
+    assert set(made.engine.driven) == written
     assert set(made.book._swaps) == written
     assert len(made.bob.reserved) == len(made.lightning.reserved) == len(written)
     promised = made.book.promised_on(LIGHTNING, made.clock.now(), 0.0)
@@ -237,7 +237,7 @@ async def test_a_commit_whose_answer_is_lost_is_looked_up_and_the_swap_is_driven
 
     monkeypatch.setattr(made.journal, "accept", lost)
     terms = await made.open_swap(request)
-    assert made.runner.driven == [request.swap_id]
+    assert made.engine.driven == [request.swap_id]
     assert await made.open_swap(request) == terms
 
 
@@ -325,7 +325,7 @@ async def test_draining_waits_for_a_pending_swap_and_names_when_to_be_back(made:
 async def test_a_restart_counts_the_swaps_that_are_open(made: World, tmp_path: Path) -> None:
     first = await made.accept(1)
     await made.accept(2, taker=OTHER_TAKERS[1])
-    await made.runner.move(first.swap_id, ProviderCounterFunding("0x01"), "counter-funding")
+    await made.engine.move(first.swap_id, ProviderCounterFunding("0x01"), "counter-funding")
     async with world(tmp_path, name="restarted", max_open_swaps=3) as restarted:
         restarted.lightning.balances = {BTC: Balance(3 * PROMISED, receivable=0)}
         assert restarted.book.exposure_on(BOB) == made.book.exposure_on(BOB)
@@ -346,7 +346,7 @@ async def test_money_that_left_after_the_reading_is_not_promised_a_second_time(m
     await made.open_swap(first)
     made.lightning.balances = {BTC: Balance(0, receivable=0)}
     # The swap is paid, so it reserves nothing, and the reading is from before.
-    await made.runner.move(first.swap_id, ProviderCounterFunded("0x01", "02"), "counter-funded")
+    await made.engine.move(first.swap_id, ProviderCounterFunded("0x01", "02"), "counter-funded")
     with pytest.raises(InsufficientFunds, match="to spend"):
         await made.open_swap(second)
     made.lightning.balances = {BTC: Balance(PROMISED, receivable=0)}
@@ -372,7 +372,7 @@ async def test_a_reading_that_began_before_the_money_left_and_ends_later_does_no
     monkeypatch.setattr(made.lightning, "balances_async", slow)
     looking = asyncio.create_task(made.look())
     await asyncio.wait_for(reached.wait(), 10)
-    await made.runner.move(first.swap_id, ProviderCollecting("0x01", "02", has_arrived=False), "collecting")
+    await made.engine.move(first.swap_id, ProviderCollecting("0x01", "02", has_arrived=False), "collecting")
     released.set()
     await looking
     with pytest.raises(InsufficientFunds, match="to spend"):

@@ -114,7 +114,7 @@ async def test_a_swap_takes_its_place_while_money_can_move_for_it(
     made: World, state: ProviderState, attention: str | None, takes: bool
 ) -> None:
     requests = [await made.accept(number, taker=OTHER_TAKERS[number]) for number in (1, 2, 3)]
-    await made.runner.move(requests[0].swap_id, state, "moved", attention=attention)
+    await made.engine.move(requests[0].swap_id, state, "moved", attention=attention)
     request = await made.request(4, taker=OTHER_TAKERS[4])
     if takes:
         assert await refusal(made, request) == "too_many_swaps"
@@ -126,9 +126,9 @@ async def test_swaps_that_only_wait_for_finality_are_limited_too(tmp_path: Path)
     async with world(tmp_path, max_unfinished_swaps=2) as made:
         for number in (1, 2):
             request = await made.accept(number, taker=OTHER_TAKERS[number])
-            await made.runner.move(request.swap_id, ProviderCollecting("0x01", "02", has_arrived=True), "arrived")
+            await made.engine.move(request.swap_id, ProviderCollecting("0x01", "02", has_arrived=True), "arrived")
         assert await refusal(made, await made.request(3)) == "too_many_swaps"
-        await made.runner.move(request.swap_id, ProviderCompleted("0x01", "02"), "completed")
+        await made.engine.move(request.swap_id, ProviderCompleted("0x01", "02"), "completed")
         await made.accept(4)
 
 
@@ -138,7 +138,7 @@ async def test_swaps_that_only_wait_for_finality_are_limited_too(tmp_path: Path)
 async def test_a_funding_that_waits_for_its_finality_keeps_its_place_its_hash_and_the_money(made: World) -> None:
     made.lightning.balances = {BTC: Balance(2 * (AMOUNT + 50) - 1, receivable=0)}
     request = await made.accept(1)
-    await made.runner.move(request.swap_id, ProviderAgreed("0x01"), "the funding is visible")
+    await made.engine.move(request.swap_id, ProviderAgreed("0x01"), "the funding is visible")
     made.clock.time += FUNDING_AND_LANDING + 1
     other = await made.request(2)
     same_hash = replace(other, payment_hash=request.payment_hash, destination=made.invoice(request.payment_hash))
@@ -158,7 +158,7 @@ async def test_money_is_promised_once(made: World) -> None:
 async def test_money_that_was_paid_is_not_counted_twice(made: World) -> None:
     made.lightning.balances = {BTC: Balance(AMOUNT + 50, receivable=0)}
     request = await made.accept(1)
-    await made.runner.move(request.swap_id, ProviderCollecting("0x01", "02", has_arrived=False), "collecting")
+    await made.engine.move(request.swap_id, ProviderCollecting("0x01", "02", has_arrived=False), "collecting")
     await made.accept(2)
 
 
@@ -168,7 +168,7 @@ async def test_room_to_receive_is_promised_once(made: World) -> None:
     first = await made.accept(1, LIGHTNING)
     with pytest.raises(InsufficientFunds, match="to receive"):
         await made.open_swap(await made.request(2, LIGHTNING))
-    await made.runner.move(first.swap_id, ProviderCounterFunding("01"), "counter-funding")
+    await made.engine.move(first.swap_id, ProviderCounterFunding("01"), "counter-funding")
     await made.accept(3, LIGHTNING)
 
 

@@ -59,7 +59,7 @@ async def source_of(made: World, request: SwapRequest) -> Leg:
 async def test_the_address_of_a_released_swap_serves_no_other_swap(made: World, state: ProviderState) -> None:
     first = await request_of(made, "01", AMOUNT // 2)
     await made.open_swap(first)
-    await made.runner.move(first.swap_id, state, "released")
+    await made.engine.move(first.swap_id, state, "released")
     with pytest.raises(IdempotencyConflict) as caught:
         await made.open_swap(await request_of(made, "02"))
     assert caught.value.code == "payment_hash_used"
@@ -70,7 +70,7 @@ async def test_the_address_of_a_released_swap_serves_no_other_swap(made: World, 
 async def test_an_invoice_can_be_paid_by_a_second_swap_with_another_address(made: World) -> None:
     first = await request_of(made, "01", expiry=REGTEST.own_invoice_expiry)
     await made.open_swap(first)
-    await made.runner.move(first.swap_id, RELEASED, "released")
+    await made.engine.move(first.swap_id, RELEASED, "released")
     second = await request_of(made, "02", expiry=REGTEST.own_invoice_expiry + 60)
     await made.open_swap(second)
     legs = [await source_of(made, each) for each in (first, second)]

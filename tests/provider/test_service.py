@@ -140,7 +140,7 @@ async def test_a_status_names_the_next_actor_and_the_deadline(made: World) -> No
     status = await made.provider.status(request.swap_id, token_of(1))
     assert (status["state"], status["next_actor"], status["is_final"]) == ("agreed", "taker", False)
     assert status["deadline"] == NOW + REGTEST.funding_window
-    await made.runner.move(request.swap_id, ProviderReleased("0x01", None, "it came too late"), "released")
+    await made.engine.move(request.swap_id, ProviderReleased("0x01", None, "it came too late"), "released")
     status = await made.provider.status(request.swap_id, token_of(1))
     assert (status["state"], status["next_actor"], status["is_final"]) == ("released", "nobody", True)
     assert (status["reason"], status["source_tx_id"], status["version"]) == ("it came too late", "0x01", 2)
@@ -163,11 +163,11 @@ async def test_a_missing_swap_is_unknown_for_every_token(made: World) -> None:
 async def test_events_begin_after_the_last_one_seen_and_end_with_the_swap(made: World) -> None:
     request = await made.accept(1)
     collecting = ProviderCollecting("0x01", "02", has_arrived=False)
-    await made.runner.move(request.swap_id, collecting, "the preimage is public")
+    await made.engine.move(request.swap_id, collecting, "the preimage is public")
     stream = made.provider.events(request.swap_id, 1)
     second = await anext(stream)
     assert (second["version"], second["state"], second["event"]) == (2, "collecting", "the preimage is public")
-    await made.runner.move(request.swap_id, ProviderCompleted("0x01", "02"), "completed", now=NOW + 9)
+    await made.engine.move(request.swap_id, ProviderCompleted("0x01", "02"), "completed", now=NOW + 9)
     assert (await anext(stream))["at"] == NOW + 9
     with pytest.raises(StopAsyncIteration):
         await anext(stream)
@@ -178,11 +178,11 @@ async def test_versions_that_a_watch_skipped_are_sent_all_the_same(made: World) 
     request = await made.accept(1)
     stream = made.provider.events(request.swap_id, 0)
     await anext(stream)
-    watchers, made.runner.watchers = made.runner.watchers, {}
+    watchers, made.engine.watchers = made.engine.watchers, {}
     collecting = ProviderCollecting("0x01", "02", has_arrived=False)
-    await made.runner.move(request.swap_id, collecting, "the preimage is public")
-    made.runner.watchers = watchers
-    await made.runner.move(request.swap_id, ProviderCompleted("0x01", "02"), "completed")
+    await made.engine.move(request.swap_id, collecting, "the preimage is public")
+    made.engine.watchers = watchers
+    await made.engine.move(request.swap_id, ProviderCompleted("0x01", "02"), "completed")
     assert [event["version"] async for event in stream] == [2, 3]
 
 
@@ -207,7 +207,7 @@ async def test_a_draining_provider_names_the_time_by_which_it_must_be_back(
     request = await made.request(1, source)
     terms = read_signed_terms(await made.open_swap(request)).terms
     state = ProviderCounterFunded("01", "02")
-    await made.runner.move(request.swap_id, state, "counter-funded")
+    await made.engine.move(request.swap_id, state, "counter-funded")
     until = must_be_back_by(state, terms, REGTEST)
     assert until is not None
     assert await made.provider.drain() == until
@@ -215,7 +215,7 @@ async def test_a_draining_provider_names_the_time_by_which_it_must_be_back(
 
 async def test_a_swap_that_is_only_released_needs_no_restart(made: World) -> None:
     request = await made.accept(1)
-    await made.runner.move(request.swap_id, ProviderReleasing(None, None, "too late"), "releasing")
+    await made.engine.move(request.swap_id, ProviderReleasing(None, None, "too late"), "releasing")
     assert await made.provider.drain() is None
 
 

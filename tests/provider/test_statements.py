@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from layer2.legs.receipts import block_of
 
 from layer2.errors import NodeUnreachable, ProofUndecided, StatementRefused
 from layer2.formats.json_object import JsonObject
 from layer2.legs.evm import EvmLeg
+from layer2.legs.lock_evidence import block_of
 from layer2.legs.views import LegState
 from layer2.model.transactions import Finality, SwapId
 from layer2.ports.journal import Delivery, Intent
@@ -78,7 +78,7 @@ async def ended(made_world: World, state: ProviderState, *, event: str = "Claime
     signed = await agreed(made_world)
     swap_id = signed.terms.swap_id
     if paid:
-        record = await made_world.runner.move(swap_id, ProviderCounterFunding("0xaa"), "counter-funding")
+        record = await made_world.engine.move(swap_id, ProviderCounterFunding("0xaa"), "counter-funding")
         await made_world.journal.advance(
             record,
             state=record.state,
@@ -91,7 +91,7 @@ async def ended(made_world: World, state: ProviderState, *, event: str = "Claime
         record = await loaded(made_world, swap_id)
         await made_world.journal.begin_delivery(record, intent, "ab" * 16)
         await made_world.journal.record_delivery(record, 1, Delivery.TAKEN)
-    await made_world.runner.move(swap_id, state, "the end")
+    await made_world.engine.move(swap_id, state, "the end")
     assert isinstance(signed.terms.source, EvmLeg)
     made_world.bob.found = made.evidence_of(signed.terms.source, signed.terms, event=event)
     made_world.bob.shown = COLLECTED if event == "Claimed" else RETURNED
@@ -163,7 +163,7 @@ async def test_nothing_is_stated_while_the_end_of_a_leg_is_not_final(caller: Cal
 async def test_no_node_is_asked_about_a_swap_that_has_not_ended(caller: Caller) -> None:
     signed = await agreed(caller.made)
     assert await refusal(caller) == (503, "end_not_final")
-    await caller.made.runner.move(
+    await caller.made.engine.move(
         signed.terms.swap_id, ProviderCollecting("0xaa", "bb", has_arrived=True), "collecting"
     )
     assert await refusal(caller) == (503, "end_not_final")
@@ -281,7 +281,7 @@ async def test_another_process_of_the_provider_states_it_from_the_journal_and_it
         second.bob.found, second.bob.shown, second.lightning.shown = evidence, COLLECTED, COLLECTED
         caller = Caller(second, url, session)
         assert (await stated(caller, signed)).statement.source == block_found(second)
-        assert second.runner.driven == []
+        assert second.engine.driven == []
         # What the search made the layers follow.
         assert len(second.bob.freed) == len(second.lightning.freed) == 1
 

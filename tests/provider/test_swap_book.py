@@ -137,9 +137,9 @@ def test_a_quote_and_an_acceptance_cost_the_same_with_many_open_swaps() -> None:
 
 def test_a_place_does_not_end_by_a_version_that_can_be_out_of_date() -> None:
     book = SwapBook(REGTEST)
-    book.current_at = 99.0
+    book.note_read(99.0)
     book._put(an_id(1), replace(SWAP, version=1, place_until=100.0))
     # Another process may have seen the funding at 99.5.
     assert book.promised_on(LIGHTNING, 101.0, 0.0) == Promised(1_000, 0, 1)
-    book.current_at = 101.0
+    book.note_read(101.0)
     assert book.promised_on(LIGHTNING, 101.0, 0.0) == Promised()

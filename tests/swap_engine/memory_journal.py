@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from layer2.errors import FundsRulesError, JournalError, StaleSwap
+from layer2.journal.deliveries import begun_delivery, ended_delivery
 from layer2.legs.views import Verb
 from layer2.model.transactions import SwapId
 from layer2.ports.journal import (
@@ -18,8 +19,6 @@ from layer2.ports.journal import (
     Role,
     SeenSwaps,
     SwapRecord,
-    begun_delivery,
-    ended_delivery,
 )
 from layer2.ports.nonces import NonceClaim
 from swap_engine.faults import Fault, breathe
@@ -64,7 +63,7 @@ class MemoryJournal:
     async def find_quote(self, role: Role, quote_id: str) -> SwapRecord | None:
         raise AssertionError("the engine never looks for quotes")
 
-    async def accept(self, record: SwapRecord, seen: SeenSwaps, others: int) -> SwapRecord | None:
+    async def accept(self, record: SwapRecord, seen: SeenSwaps, reads: int) -> SwapRecord | None:
         raise AssertionError("the engine never accepts swaps")
 
     async def last_number(self, role: Role) -> int:

@@ -85,7 +85,7 @@ def test_a_swap_whose_turns_are_on_several_workers_completes(pair: tuple[str, st
         check_money(scene, "")
         for flow in flows:
             assert all(worker.had for worker in flow.workers)
-            assert all(worker.turns.waiting == 0 for worker in flow.workers)
+            assert all(not worker.turns._waiting for worker in flow.workers)
 
     run(story())
 
@@ -98,7 +98,7 @@ def test_nothing_stays_reserved_on_the_workers_of_a_swap_that_has_ended() -> Non
         # The other workers find it out when their last wait is over.
         await asyncio.sleep(21 * POLL)
         for worker in (each for flow in flows for each in flow.workers):
-            assert worker.turns.waiting == 0
+            assert not worker.turns._waiting
             assert [layer.reserved for layer in worker.party.layers] == [set(), set()]
         assert scene.world.listeners == []
 

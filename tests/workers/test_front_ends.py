@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import itertools
 import os
@@ -15,7 +14,6 @@ import pytest
 from aiohttp import web
 from temporalio.service import RPCError
 
-from forked_simnet import running_simnet
 from layer2 import BTC, Layer2ProtocolType
 from layer2.errors import NodeUnreachable, Outcome
 from layer2.model.transactions import SwapId
@@ -31,8 +29,8 @@ from networks.swaps import Swaps
 from networks.waiting import until
 from postgres_server import Server, server
 from temporal_server import TemporalServer, temporal
-from workers.test_temporal import BOTH, Deployment, all_complete, start
-from workers.worker_processes import Workers, connected, in_environment, shared_by_workers
+from workers.deployments import BOTH, Deployment, all_complete, deployed, start
+from workers.worker_processes import connected
 
 __all__ = ["server", "temporal"]
 
@@ -45,22 +43,8 @@ def deployment(
     server: Server, temporal: TemporalServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:
     """A provider whose first front end serves."""
-    directory = tmp_path_factory.mktemp("fronts")
-    environment = shared_by_workers(server, temporal, directory.name)
-    with running_simnet(directory / "network") as network:
-        asyncio.run(connected(temporal))
-        front = ProviderProcess(network, directory / "first", options=("--engine", "temporal"))
-        made = Deployment(network, front, Workers(front.directory / "provider.toml", environment))
-        begin(made, front)
-        yield made
-        made.workers.kill()
-        front.kill()
-
-
-def begin(deployment: Deployment, front: ProviderProcess, fault: str | None = None) -> None:
-    """Start a front end on the journal and the Temporal server of the deployment."""
-    with in_environment(deployment.workers.environment):
-        front.start(fault)
+    with deployed(server, temporal, tmp_path_factory.mktemp("fronts")) as deployment:
+        yield deployment
 
 
 @pytest.fixture
@@ -102,7 +86,7 @@ async def balanced(*urls: str) -> AsyncIterator[tuple[str, list[str]]]:
 async def test_transfers_complete_though_each_request_reaches_another_front_end(
     deployment: Deployment, second: ProviderProcess, tmp_path: Path
 ) -> None:
-    begin(deployment, second)
+    deployment.begin(second)
     await deployment.workers.start("worker")
     async with steering(deployment.network) as control, balanced(deployment.front.url, second.url) as (url, seen):
         front = ProviderProcess(deployment.network, deployment.front.directory)
@@ -121,7 +105,7 @@ async def test_transfers_complete_though_each_request_reaches_another_front_end(
 async def test_a_swap_whose_front_end_was_killed_right_after_its_commit_is_carried_on_by_the_others(
     deployment: Deployment, second: ProviderProcess, temporal: TemporalServer
 ) -> None:
-    begin(deployment, second, dies("accepted"))
+    deployment.begin(second, dies("accepted"))
     key = bytes.fromhex(second.identity_key)
     clients = [
         ProviderClient(ProviderEndpoint("provider", each.url, key), ConnectionPoolConfig(), 10_000)

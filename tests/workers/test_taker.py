@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,11 @@ from forked_simnet import running_simnet
 from layer2.journal.sql_journal import SqlJournal
 from layer2.local.network import LocalNetwork
 from layer2.model.transactions import SwapId
-from layer2.ports.journal import Role
+from layer2.net.client_settings import ConnectionPoolConfig
+from layer2.ports.journal import Intent, Role
+from layer2.protocols.evm.locks.act import EvmAct
+from layer2.protocols.evm.rpc.json_rpc import JsonRpc
+from layer2.protocols.evm.rpc.node import EvmNode
 from networks.conftest import steering
 from networks.mining import BitcoinMiner
 from networks.parties import ProviderProcess
@@ -25,7 +29,7 @@ from networks.swaps import Swaps
 from networks.waiting import until
 from postgres_server import Server, server
 from temporal_server import TemporalServer, temporal
-from workers.test_temporal import BOTH, payloads
+from workers.deployments import BOTH, payloads
 from workers.worker_processes import Workers, connected, shared_by_workers
 
 __all__ = ["server", "temporal"]
@@ -80,6 +84,18 @@ async def swaps(deployment: Deployment) -> AsyncIterator[Swaps]:
         yield swaps
 
 
+async def have_succeeded(claims: Sequence[Intent], network: LocalNetwork) -> list[bool]:
+    """Whether each claim on BOB, or an earlier version of it with the same nonce, took effect."""
+    rpc = JsonRpc(network.bob.rpc_url, protocol="BOB", pool=ConnectionPoolConfig(), timeout=10.0)
+    async with aclosing(rpc):
+        acts = [EvmAct.read(each.act["act"]) for each in claims]
+        receipts = [
+            [await EvmNode(rpc, "BOB").receipt(tx_hash) for tx_hash in (each.transactions[-1].hash, *each.replaced)]
+            for each in acts
+        ]
+    return [any(each is not None and each.succeeded for each in versions) for versions in receipts]
+
+
 async def test_programs_start_transfers_and_workers_carry_them_out_although_one_is_killed(
     deployment: Deployment, swaps: Swaps, temporal: TemporalServer
 ) -> None:
@@ -87,7 +103,7 @@ async def test_programs_start_transfers_and_workers_carry_them_out_although_one_
     await deployment.workers.start("first", "second")
     async with AsyncExitStack() as stack, swaps.quick_finality():
         one, other = [await stack.enter_async_context(swaps.manager(**deployment.tables)) for _ in range(2)]
-        transfer_ids = [await swaps.begin(layers, direction) for layers in (one, other) for direction in BOTH]
+        transfers = {await swaps.begin(layers, each): each for layers in (one, other) for each in BOTH}
 
         async def have_worked() -> bool:
             return all(deployment.workers.versions(name) for name in ("first", "second"))
@@ -95,15 +111,21 @@ async def test_programs_start_transfers_and_workers_carry_them_out_although_one_
         await until(have_worked, "both workers have had turns")
         deployment.workers.signal("first", signal.SIGKILL)
         # Each program follows the transfers of the other, too. A wait returns the proof of a transfer that completed.
-        await asyncio.gather(*(one.wait_for_transfer_async(each) for each in transfer_ids))
-        await asyncio.gather(*(other.wait_for_transfer_async(each) for each in transfer_ids))
+        await asyncio.gather(*(one.wait_for_transfer_async(each) for each in transfers))
+        await asyncio.gather(*(other.wait_for_transfer_async(each) for each in transfers))
     journal = await SqlJournal.open(deployment.workers.environment["LAYER2_JOURNAL__URL"])
     try:
         assert await journal.problems() == []
         assert not await journal.open_versions(Role.TAKER)
-        for transfer_id in transfer_ids:
-            verbs = [each.verb for each in await journal.intents(SwapId(transfer_id))]
-            assert sorted(verbs) == ["collect", "fund"]
+        for transfer_id, direction in transfers.items():
+            intents = await journal.intents(SwapId(transfer_id))
+            claims = [each for each in intents if each.verb == "collect"]
+            assert [each.verb for each in intents if each not in claims] == ["fund"]
+            if direction == "lightning_to_bob":
+                # A claim whose nonce another transaction took, because its worker was killed, is made again.
+                assert await have_succeeded(claims, deployment.network) == [False] * (len(claims) - 1) + [True]
+            else:
+                assert len(claims) == 1
             history = await deployment.workers.workflows(client).workflow(SwapId(transfer_id)).fetch_history()
             values = list(payloads(json.loads(history.to_json())))
             assert {each for each in values if isinstance(each, str)} == {transfer_id}

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
 import json
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,87 +15,31 @@ import pytest_asyncio
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
-from forked_simnet import running_simnet
-from layer2 import Layer2Manager, TransferState
-from layer2.journal.sql_journal import SqlJournal
-from layer2.local.network import LocalNetwork
 from layer2.model.transactions import SwapId
-from layer2.ports.journal import Delivery, Role
+from layer2.ports.journal import Delivery
 from layer2.workers.connection import Temporal
 from layer2.workers.history import SwapHistory
 from layer2.workers.worker import WORKFLOW_RUNNER
 from layer2.workers.workflow import SwapWorkflow
 from networks.conftest import steering
 from networks.mining import BitcoinMiner
-from networks.parties import ProviderProcess
 from networks.swaps import Swaps
 from networks.waiting import until
 from postgres_server import Server, server
 from temporal_server import TemporalServer, temporal
-from workers.worker_processes import Workers, connected, in_environment, shared_by_workers
+from workers.deployments import BOTH, Deployment, all_complete, deployed, payloads, start
+from workers.worker_processes import connected
 
 __all__ = ["server", "temporal"]
 
-BOTH = ("bob_to_lightning", "lightning_to_bob")
 RECORDED: Final = Path(__file__).with_name("history.json")
-
-
-@dataclass
-class Deployment:
-    """A provider: its front end, its workers and its journal."""
-
-    network: LocalNetwork
-    front: ProviderProcess
-    workers: Workers
-
-    async def stop_between_acts(self, name: str) -> None:
-        """Stop a worker while no act is leaving: no other worker sends a payment that a stopped one may have sent."""
-
-        async def is_stopped() -> bool:
-            self.workers.signal(name, signal.SIGSTOP)
-            intents = [each for _, *ones in (await self.acts()).values() for each in ones]
-            if any(each.delivery is Delivery.LEAVING for each in intents):
-                self.workers.signal(name, signal.SIGCONT)
-                return False
-            return True
-
-        await until(is_stopped, f"{name} is stopped")
-
-    async def all_ended(self) -> None:
-        """Wait until every swap of the provider is final."""
-        journal = await SqlJournal.open(self.workers.environment["LAYER2_JOURNAL__URL"])
-
-        async def are_final() -> bool:
-            return not await journal.open_versions(Role.PROVIDER)
-
-        try:
-            await until(are_final, "the swaps of the provider are final")
-        finally:
-            await journal.aclose()
-
-    async def acts(self) -> Mapping[SwapId, Sequence[Any]]:
-        """The version and the intents of every swap of the provider."""
-        journal = await SqlJournal.open(self.workers.environment["LAYER2_JOURNAL__URL"])
-        try:
-            assert await journal.problems() == []
-            records = await journal.list(role=Role.PROVIDER)
-            return {each.swap_id: [each.version, *await journal.intents(each.swap_id)] for each in records}
-        finally:
-            await journal.aclose()
 
 
 @pytest.fixture(scope="module")
 def running(server: Server, temporal: TemporalServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """The provider's front end, without a worker."""
-    directory = tmp_path_factory.mktemp("temporal")
-    environment = shared_by_workers(server, temporal, directory.name)
-    with running_simnet(directory / "network") as network:
-        front = ProviderProcess(network, directory / "provider", options=("--engine", "temporal"))
-        asyncio.run(connected(temporal))
-        with in_environment(environment):
-            front.start()
-        yield Deployment(network, front, Workers(front.directory / "provider.toml", environment))
-        front.kill()
+    with deployed(server, temporal, tmp_path_factory.mktemp("temporal")) as deployment:
+        yield deployment
 
 
 @pytest.fixture
@@ -111,17 +53,6 @@ def deployment(running: Deployment) -> Iterator[Deployment]:
 async def swaps(deployment: Deployment, tmp_path: Path) -> AsyncIterator[Swaps]:
     async with steering(deployment.network) as control:
         yield Swaps(deployment.network, control, deployment.front, tmp_path, BitcoinMiner(control))
-
-
-async def start(swaps: Swaps, layers: Layer2Manager, *directions: str) -> list[str]:
-    """Start transfers; return their ids."""
-    return [await swaps.begin(layers, direction) for direction in directions]
-
-
-async def all_complete(layers: Layer2Manager, transfer_ids: Sequence[str]) -> None:
-    await asyncio.gather(*(layers.wait_for_transfer_async(each) for each in transfer_ids))
-    states: dict[str, TransferState] = {each.transfer_id: each.state for each in await layers.list_transfers_async()}
-    assert [states[each] for each in transfer_ids] == [TransferState.COMPLETED] * len(transfer_ids)
 
 
 async def test_transfers_complete_both_ways_and_their_histories_contain_public_ids_only(
@@ -157,18 +88,6 @@ async def check_history(
     assert all(turn.began <= turn.ended for turn in history.turns)
     assert sorted(map(str, history.values)) == sorted(map(str, values))
     assert history.is_complete
-
-
-def payloads(part: Any) -> Iterator[Any]:
-    """Every value that a history contains."""
-    if isinstance(part, list):
-        for each in part:
-            yield from payloads(each)
-    elif isinstance(part, dict):
-        if "metadata" in part and "data" in part:
-            yield json.loads(base64.b64decode(part["data"]))
-        for each in part.values():
-            yield from payloads(each)
 
 
 async def replayed(history: WorkflowHistory) -> None:

@@ -4,7 +4,7 @@ Managers, providers and the command line use it. It alone decides which client a
 """
 
 from layer2.assembly.clients import open_clients, open_provider, open_providers, reading_client
-from layer2.assembly.extras import temporal_is_missing
+from layer2.assembly.extras import needing_temporal
 from layer2.assembly.holders import answer_challenge, held_key
 from layer2.assembly.joining import JoiningLegs
 from layer2.assembly.owners import check_owners, owner_conflicts, owners_of
@@ -17,6 +17,7 @@ __all__ = [
     "check_owners",
     "held_key",
     "journal_place",
+    "needing_temporal",
     "open_clients",
     "open_journal",
     "open_layers",
@@ -27,5 +28,4 @@ __all__ = [
     "reading_client",
     "register_place",
     "swap_seed",
-    "temporal_is_missing",
 ]

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from layer2.errors import ConfigurationError
 
-__all__ = ["temporal_is_missing"]
+__all__ = ["needing_temporal"]
 
 
-def temporal_is_missing() -> ConfigurationError:
-    """The error for a configuration whose swaps are on Temporal workers, without the extra for them."""
-    return ConfigurationError(
-        "swaps on Temporal workers need temporalio",
-        code="missing_extra",
-        remedy="install layer2 again, from where you got it, with its extra 'temporal'",
-    )
+@contextmanager
+def needing_temporal() -> Iterator[None]:
+    """Import in this block what needs the extra for swaps on Temporal workers.
+
+    Raises:
+        ConfigurationError: code ``missing_extra``: it is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            "swaps on Temporal workers need temporalio",
+            code="missing_extra",
+            remedy="install layer2 again, from where you got it, with its extra 'temporal'",
+        ) from error

@@ -235,7 +235,7 @@ def _interrupted(session: Session) -> ExitStatus:
         how = session.hint(session.resume_with)
     error = Layer2Error(
         f"interrupted; {'transfer ' + first + ' is' if not more else f'{1 + len(more)} transfers are'} still open, "
-        "and continues only while layer2 runs",
+        f"and continues {'while a worker runs' if session.has_workers else 'only while layer2 runs'}",
         code="interrupted",
         outcome=Outcome.UNKNOWN,
         transfer_id=None if more else first,

@@ -69,7 +69,10 @@ async def demo_of_workers(
         ConfigurationError: a server's program is not installed.
     """
     began, say = time.monotonic(), session.terminal.say
-    say(f"layer2 {__version__}, {len(_WORKERS)} workers: everything runs on this machine, no real money")
+    servers = {"Temporal": temporal, "PostgreSQL": postgres}
+    yours = " and ".join(name for name, given in servers.items() if given is not None)
+    apart = f", apart from your {yours}" if yours else ""
+    say(f"layer2 {__version__}, {len(_WORKERS)} workers: everything runs on this machine{apart}; no real money")
     async with AsyncExitStack() as stack:
         with session.terminal.working("starting the servers, the network, the provider and its workers"):
             stage = await stack.enter_async_context(_stage(place, temporal, postgres))

@@ -1,6 +1,7 @@
 """``layer2 doctor``: checks everything that a configuration names, and shows the remedy for each problem.
 
-It checks the keys, the journal with its open transfers, the layers and the providers.
+It checks the keys, the journal with its open transfers, the layers, the providers, and the Temporal server with its
+workers.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Final
 
-from layer2.assembly import journal_place, open_provider, owner_conflicts, register_place
+from layer2.assembly import journal_place, needing_temporal, open_provider, owner_conflicts, register_place
 from layer2.cli.bitcoin_seed import lost_seed_remedy
 from layer2.cli.diagnosis import Diagnosis, diagnose_layer
 from layer2.cli.exit_status import ExitStatus
@@ -22,6 +23,7 @@ from layer2.cli.secret_files import key_files, named_files, open_to_others, read
 from layer2.cli.session import InSession
 from layer2.cli.wording import due, duration, sat
 from layer2.config import BitcoinSection, Layer2Config, LayerSettings, ProviderSection
+from layer2.config.sections import TemporalSection
 from layer2.errors import JournalBusy, JournalError, Layer2Error, NodeUnreachable, SignerError
 from layer2.journal.place import JournalPlace
 from layer2.legs.timelock_settings import settings_for
@@ -40,9 +42,10 @@ _NEAR: Final = 600
 async def doctor(*, session: InSession) -> Result:
     """Check every node, key, balance, gas, liquidity, clock, contract, journal and provider of a configuration.
 
-    It also checks a provider's file, and then shows what strangers can reserve. It only reads, and does not disturb a
-    running service. A layer that cannot be reached does not hide the others. Exit status 4: something needs you.
-    5: something cannot be reached. Each line shows its remedy.
+    With the table [temporal] it also checks the Temporal server, and whether workers run. For a provider's file it
+    shows what strangers can reserve, too. It only reads, and does not disturb a running service. A layer that cannot be
+    reached does not hide the others. Exit status 4: something needs you. 5: something cannot be reached. Each line
+    shows its remedy.
     """
     config = session.settings()
     with session.terminal.working("asking your nodes and providers"):
@@ -78,10 +81,12 @@ async def examine(config: LayerSettings, clock: Clock | None = None) -> list[Fin
     """Check everything concurrently. A part that cannot be reached does not hide the others."""
     clock = SystemClock() if clock is None else clock
     findings = [*_keys(config), *await _journal(config, clock)]
-    layers, others = await asyncio.gather(
+    layers, others, workers = await asyncio.gather(
         asyncio.gather(*(diagnose_layer(layer, config, clock) for layer in config.layers)),
         _providers(config),
+        _workers(config),
     )
+    findings += workers
     for diagnosis in layers:
         findings += diagnosis.findings
     for group in others:
@@ -180,6 +185,34 @@ def _open_transfers(
         for each in records
         if each.attention is not None
     ]
+
+
+async def _workers(config: LayerSettings) -> list[Finding]:
+    """Whether workers carry out the swaps, if the configuration has the table [temporal]."""
+    section = _temporal(config)
+    if section is None:
+        return []
+    try:
+        with needing_temporal():
+            from layer2.workers.connection import Temporal
+        found = await (await Temporal.connect(section)).workers()
+    except Layer2Error as error:
+        return [failed("temporal", error, "check [temporal]")]
+    answers = Finding(Level.OK, "temporal", f"the server at {section.address} answers")
+    if not found:
+        text = f"none has asked the queue {section.task_queue} for turns in the last minutes, so no swap continues"
+        return [answers, Finding(Level.WARN, "workers", text, "start one: layer2 worker")]
+    return [answers, Finding(Level.OK, "workers", f"{len(found)} asked for turns in the last minutes")]
+
+
+def _temporal(config: LayerSettings) -> TemporalSection | None:
+    """The table [temporal]. A provider whose configuration lacks it has the defaults, and may use no workers."""
+    if isinstance(config, Layer2Config):
+        return config.temporal
+    from layer2.provider.settings import ProviderSettings
+
+    assert isinstance(config, ProviderSettings)
+    return config.temporal if "temporal" in config.model_fields_set else None
 
 
 def _absent(config: LayerSettings) -> list[Finding]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from layer2.aio.background import background
 from layer2.assembly import Layers, open_journal, open_layers, swap_seed
 from layer2.config import Layer2Config
 from layer2.errors import Layer2Error
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from layer2.config import LayerSettings
 
 __all__ = ["Rescue"]
-
-LOG: Final = logging.getLogger("layer2.cli")
 
 
 class Rescue:
@@ -79,9 +77,10 @@ class Rescue:
                 # The provider is an extra.
                 from layer2.provider.late_fundings import LateFundings
 
-                _in_background(LateFundings(layers.legs, journal, runner, rules, clock).run(), closing)
+                late = LateFundings(layers.legs, journal, runner, rules, clock)
+                closing.push_async_callback(background(late.run(), "late fundings"))
             for layer in layers.legs:
-                _in_background(self._join(layer), closing)
+                closing.push_async_callback(background(self._join(layer), f"join {layer.value}"))
             yield self
 
     async def ended(self) -> None:
@@ -139,19 +138,3 @@ def _serve_taker(
         work.start()
         closing.push_async_callback(work.aclose)
     return releases
-
-
-def _in_background(work: Coroutine[object, None, None], closing: AsyncExitStack) -> None:
-    """Run a task until the end of the rescue. Its failure is logged, and does not end the rescue."""
-    task = asyncio.get_running_loop().create_task(work, name="layer2-rescue")
-
-    def note(ended: asyncio.Task[None]) -> None:
-        if not ended.cancelled() and (error := ended.exception()) is not None:
-            LOG.error("a part of the rescue failed", exc_info=error)
-
-    async def end() -> None:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-    task.add_done_callback(note)
-    closing.push_async_callback(end)

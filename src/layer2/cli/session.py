@@ -94,6 +94,14 @@ class Session:
             )
         return Layer2Config.load(self.config_file)
 
+    @property
+    def has_workers(self) -> bool:
+        """Whether the configuration leaves transfers to workers."""
+        try:
+            return self.config().temporal is not None
+        except Layer2Error:
+            return False
+
     def hint(self, *words: str) -> str:
         """A command line for the user to enter next, with the same configuration as this run."""
         return shlex.join(("layer2", *words, *self._options))
@@ -196,7 +204,10 @@ def _remedy(error: Layer2Error, session: Session) -> str | None:
 
 
 def _wait(transfer_id: str, session: Session) -> str:
-    return f"it continues only while layer2 runs: {session.hint('wait', transfer_id)}"
+    wait = session.hint("wait", transfer_id)
+    if session.has_workers:
+        return f"it continues while a worker runs: {wait}; or find out whether one does: {session.hint('doctor')}"
+    return f"it continues only while layer2 runs: {wait}"
 
 
 InSession: TypeAlias = Annotated[Session, Parameter(parse=False)]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import structlog
 
+from layer2.aio.background import background
 from layer2.assembly import open_journal, open_layers, swap_seed
 from layer2.cli.session import role_of, settings_class
 from layer2.config import Layer2Config, LayerSettings
@@ -23,7 +24,6 @@ from layer2.ports.clock import Clock, SystemClock
 from layer2.ports.journal import SwapRecord
 from layer2.provider.lifetime import (
     announced,
-    background,
     change_log,
     forget,
     signalled,
@@ -72,7 +72,7 @@ async def work(
     """
     configure()
     spare_collections()
-    log = structlog.get_logger("layer2.provider")
+    log = structlog.get_logger("layer2.workers")
     clock, seed, section = clock or SystemClock(), swap_seed(settings), _section(settings)
     with signalled(parent) as stopping:
         async with contextlib.AsyncExitStack() as closing:
@@ -90,7 +90,7 @@ async def work(
             turns = Turns(journal, layers.legs, seed, rules, clock, reports.report, changed)
             closing.push_async_callback(turns.aclose)
             # A node that is down stops only its own layer, which joins when the node is up.
-            closing.push_async_callback(background(Nodes(layers, clock).join()))
+            closing.push_async_callback(background(Nodes(layers, clock, log).join(), "join"))
             await closing.enter_async_context(working(temporal, turns, section.turns))
             ready: dict[str, object] = {"process_id": os.getpid(), "worker": temporal.identity}
             log.info("working", task_queue=temporal.task_queue, worker=temporal.identity)

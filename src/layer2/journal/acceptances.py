@@ -20,7 +20,7 @@ class Accepted:
 
     record: SwapRecord
     seen: SeenSwaps
-    others: int
+    reads: int
 
 
 def accept_swaps(connection: Connection, given: Sequence[Accepted]) -> Sequence[SwapRecord | Exception | None]:
@@ -30,8 +30,8 @@ def accept_swaps(connection: Connection, given: Sequence[Accepted]) -> Sequence[
     every swap that another process adds later has a higher one.
     """
     last = last_number(connection, Role.PROVIDER)
-    # ``last`` before ``others``: the event loop can change both meanwhile, in the other order.
-    is_current = [last <= each.seen.last and each.others == each.seen.others for each in given]
+    # ``last`` before ``reads``: the event loop can change both meanwhile, in the other order.
+    is_current = [last <= each.seen.last and each.reads == each.seen.reads for each in given]
     made = [each for each, current in zip(given, is_current, strict=True) if current]
     if not made:
         return [None] * len(given)

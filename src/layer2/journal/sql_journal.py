@@ -7,42 +7,29 @@ taken the guard with ``act`` may act. Within it, a compare-and-set on a swap's v
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
-from sqlalchemy import (
-    JSON,
-    ColumnElement,
-    Connection,
-    Executable,
-    bindparam,
-    cast,
-    delete,
-    func,
-    select,
-    true,
-    type_coerce,
-)
+from sqlalchemy import Connection, delete, select
 
 from layer2.errors import ConfigurationError, InvalidRequest, JournalBusy, JournalError, Layer2Error
-from layer2.journal.acceptances import Accepted, accept_swaps, last_number
+from layer2.journal.acceptances import Accepted, accept_swaps
 from layer2.journal.database import Database
 from layer2.journal.guards import Guard
 from layer2.journal.inspection import problems_of
+from layer2.journal.layer_records import SqlLayerRecords
 from layer2.journal.lineage import lineage_of
-from layer2.journal.nonces import claim_nonces, forget_nonces, nonces_of, release_nonces
 from layer2.journal.opening import guard_of, open_database
 from layer2.journal.place import JournalPlace
-from layer2.journal.register import Departure, Register, is_kept
+from layer2.journal.register import is_kept
 from layer2.journal.registration import check_register_exists, compared_register
-from layer2.journal.rows import SWAPS, first_swap, insert_or_keep, upsertion
-from layer2.journal.schema import coins as coin_table
-from layer2.journal.schema import events, intents, proofs, sends, swaps
+from layer2.journal.rows import insert_or_keep, upsertion
 from layer2.journal.schema import owners as owner_table
-from layer2.journal.single_sends import AddSend, add_sends, hold_coins, send_where
+from layer2.journal.schema import proofs, sends, swaps
+from layer2.journal.swap_reads import SwapReads
 from layer2.journal.transitions import (
     Advance,
     Beginning,
@@ -53,32 +40,18 @@ from layer2.journal.transitions import (
     record_deliveries,
 )
 from layer2.model.transactions import SwapId
-from layer2.ports.journal import (
-    Delivery,
-    Intent,
-    JournalOwner,
-    Json,
-    OpenRow,
-    Role,
-    SeenSwaps,
-    SendRecord,
-    SwapRecord,
-)
-from layer2.ports.nonces import AccountNonces, NonceClaim, NonceUse
+from layer2.ports.journal import Delivery, Intent, JournalOwner, Json, SeenSwaps, SwapRecord
+from layer2.ports.nonces import NonceClaim
 
 __all__ = ["SqlJournal"]
 
 Added = TypeVar("Added", SwapRecord, SwapRecord | None)
 _LOOK_SECONDS: Final = 5.0
 """Between two looks at whether another process has taken over."""
-_PAGE: Final = 1_000
-"""Rows of a page of open swaps."""
-_SWAP = SWAPS.where(swaps.c.swap_id == bindparam("of"))
-_NEWEST_FIRST = SWAPS.order_by(swaps.c.number.desc())
 
 
-class SqlJournal:
-    """``SwapJournal``, ``SendRecords``, ``CoinHolds`` and the proofs in an SQL database.
+class SqlJournal(SwapReads, SqlLayerRecords):
+    """``Journal`` in an SQL database: the guard and the register, and what is written of swaps and their proofs.
 
     Example: ``journal = await SqlJournal.open(path)``, then ``await journal.act()`` to drive swaps, and
     ``await journal.aclose()`` at the end.
@@ -87,12 +60,10 @@ class SqlJournal:
     """
 
     def __init__(self, database: Database, guard: Guard, register_place: JournalPlace | None = None) -> None:
-        self._database = database
+        SwapReads.__init__(self, database)
+        SqlLayerRecords.__init__(self, database)
         self._guard = guard
         self._register_place = register_place
-        self._register: Register | None = None
-        self._unregistered: dict[tuple[str, str], Departure] = {}
-        """Sends whose record is in the journal, and not in the register yet: by protocol and key."""
         self._is_compared = False
         self._comparing = asyncio.Lock()
 
@@ -220,9 +191,9 @@ class SqlJournal:
         """
         return await self._added(record, lambda: self._database.write_together(create_swaps, record))
 
-    async def accept(self, record: SwapRecord, seen: SeenSwaps, others: int) -> SwapRecord | None:
+    async def accept(self, record: SwapRecord, seen: SeenSwaps, reads: int) -> SwapRecord | None:
         """See ``SwapJournal``."""
-        given = Accepted(record, seen, others)
+        given = Accepted(record, seen, reads)
         return await self._added(
             record, lambda: self._database.write_together(accept_swaps, given, locks_acceptances=True)
         )
@@ -263,103 +234,6 @@ class SqlJournal:
             else:
                 self._register.forget(record.swap_id)
             raise
-
-    async def last_number(self, role: Role) -> int:
-        """The number of the newest swap of that role, 0 without one."""
-        return await self._database.read(lambda connection: last_number(connection, role))
-
-    async def swaps_after(self, role: Role, number: int) -> Sequence[tuple[int, SwapRecord]]:
-        """See ``SwapJournal``."""
-        return await self._numbered(swaps.c.role == role, swaps.c.number > number)
-
-    async def load(self, swap_id: SwapId) -> SwapRecord | None:
-        """The newest version of the swap, or None."""
-        return await self._database.read(lambda connection: first_swap(connection, _SWAP, {"of": swap_id}))
-
-    async def find(self, role: Role, idempotency_key: str) -> SwapRecord | None:
-        """The swap of that role that holds the key, otherwise the newest swap that was abandoned with it, or None."""
-        query = (
-            SWAPS.where(swaps.c.role == role, swaps.c.idempotency_key == idempotency_key)
-            .order_by(swaps.c.holds_key.desc(), swaps.c.number.desc())
-            .limit(1)
-        )
-        return await self._database.read(lambda connection: first_swap(connection, query))
-
-    async def find_quote(self, role: Role, quote_id: str) -> SwapRecord | None:
-        """The swap of that role that holds the quote, or None."""
-        query = SWAPS.where(swaps.c.role == role, swaps.c.quote_id == quote_id, swaps.c.holds_key)
-        return await self._database.read(lambda connection: first_swap(connection, query))
-
-    async def list(self, *, role: Role | None = None, open_only: bool = False) -> Sequence[SwapRecord]:
-        """All swaps, newest first."""
-        query = _NEWEST_FIRST
-        if role is not None:
-            query = query.where(swaps.c.role == role)
-        if open_only:
-            query = query.where(swaps.c.is_final.is_(False))
-        return await self._swaps(query)
-
-    async def plans(self) -> Sequence[SwapRecord]:
-        """The open swaps without terms, newest first."""
-        return await self._swaps(_NEWEST_FIRST.where(swaps.c.is_final.is_(False), swaps.c.terms.is_(None)))
-
-    async def open_rows(self, role: Role, before: int | None = None) -> Sequence[OpenRow]:
-        """One page of the open swaps that have terms, newest first; empty after the last page.
-
-        Args:
-            before: the number of the last row of the page before; None for the first page.
-        """
-        condition = swaps.c.number < before if before is not None else true()
-
-        def work(connection: Connection) -> tuple[OpenRow, ...]:
-            query = (
-                select(swaps.c.number, swaps.c.swap_id, _collect_by(connection))
-                .where(swaps.c.role == role, swaps.c.is_final.is_(False), swaps.c.terms.is_not(None), condition)
-                .order_by(swaps.c.number.desc())
-                .limit(_PAGE)
-            )
-            return tuple(OpenRow(*row) for row in connection.execute(query))
-
-        return await self._database.read(work)
-
-    async def open_versions(self, role: Role) -> Mapping[SwapId, int]:
-        """The version of each open swap."""
-        query = select(swaps.c.swap_id, swaps.c.version).where(swaps.c.role == role, swaps.c.is_final.is_(False))
-        return await self._database.read(
-            lambda connection: {row.swap_id: row.version for row in connection.execute(query)}
-        )
-
-    async def open_swaps(self, role: Role, after: int = 0) -> Sequence[tuple[int, SwapRecord]]:
-        """One page of the open swaps, oldest first, each with its position in the journal; empty after the last page.
-
-        Args:
-            after: the position of the last swap of the page before; 0 for the first page.
-        """
-        return await self._numbered(swaps.c.role == role, swaps.c.is_final.is_(False), swaps.c.number > after)
-
-    async def _numbered(self, *conditions: ColumnElement[bool]) -> Sequence[tuple[int, SwapRecord]]:
-        query = SWAPS.add_columns(swaps.c.number).where(*conditions).order_by(swaps.c.number).limit(_PAGE)
-
-        def work(connection: Connection) -> tuple[tuple[int, SwapRecord], ...]:
-            rows = [row._asdict() for row in connection.execute(query)]
-            return tuple((row.pop("number"), SwapRecord(**row)) for row in rows)
-
-        return await self._database.read(work)
-
-    async def released_under(self, payment_hashes: Collection[bytes]) -> Sequence[SwapRecord]:
-        """A provider's final swaps under these hashes: a late funding may belong to one of them."""
-        hashes, found = tuple(payment_hashes), list[SwapRecord]()
-        for start in range(0, len(hashes), _PAGE):
-            is_wanted = swaps.c.payment_hash.in_(hashes[start : start + _PAGE])
-            found += await self._swaps(
-                _NEWEST_FIRST.where(is_wanted, swaps.c.role == Role.PROVIDER, swaps.c.is_final.is_(True))
-            )
-        return found
-
-    async def _swaps(self, query: Executable) -> Sequence[SwapRecord]:
-        return await self._database.read(
-            lambda connection: tuple(SwapRecord(**row._asdict()) for row in connection.execute(query))
-        )
 
     async def advance(
         self,
@@ -409,16 +283,6 @@ class SqlJournal:
         await self._depart(begun.departure)
         return begun.delivery
 
-    async def _depart(self, departure: Departure | None) -> None:
-        if departure is None or self._register is None:
-            return
-        record = departure.record
-        if isinstance(record, SendRecord):
-            self._unregistered[record.protocol, record.idempotency_key] = departure
-        await self._register.depart(departure)
-        if isinstance(record, SendRecord):
-            self._unregistered.pop((record.protocol, record.idempotency_key), None)
-
     async def record_delivery(
         self,
         record: SwapRecord,
@@ -437,27 +301,6 @@ class SqlJournal:
         nonces = nonces if delivery is Delivery.UNSENT else ()
         delivered = Delivered(record.swap_id, record.version, number, delivery, attempt, nonces)
         return await self._database.write_together(record_deliveries, delivered, locks_nonces=bool(nonces))
-
-    async def intents(self, swap_id: SwapId) -> Sequence[Intent]:
-        """All intents of a swap, oldest first."""
-        columns = [intents.c[each.name] for each in fields(Intent)]
-        query = select(*columns).where(intents.c.swap_id == swap_id).order_by(intents.c.number)
-        return await self._database.read(
-            lambda connection: tuple(Intent(**row._asdict()) for row in connection.execute(query))
-        )
-
-    async def events(self, swap_id: SwapId) -> Sequence[Json]:
-        """All events of a swap, oldest first: ``version``, ``event``, ``at``, ``state``."""
-        columns = events.c.version, events.c.event, events.c.at, events.c.state
-        query = select(*columns).where(events.c.swap_id == swap_id).order_by(events.c.version)
-        return await self._database.read(lambda connection: tuple(row._asdict() for row in connection.execute(query)))
-
-    async def owners(self) -> Sequence[JournalOwner]:
-        """The owners of the journal's swaps."""
-        query = select(owner_table).order_by(owner_table.c.kind, owner_table.c.value)
-        return await self._database.read(
-            lambda connection: tuple(JournalOwner(row.kind, row.value) for row in connection.execute(query))
-        )
 
     async def add_owners(self, owners: Sequence[JournalOwner], *, known: Sequence[JournalOwner] | None = None) -> bool:
         """Add owners, if the journal has exactly the ``known`` ones; return whether that was so."""
@@ -504,103 +347,3 @@ class SqlJournal:
                 upsertion(connection.dialect.name, proofs, ("swap_id", "proof")), row
             ).close()
         )
-
-    async def load_proof(self, swap_id: SwapId) -> bytes | None:
-        """The proof of a swap, or None without one."""
-        query = select(proofs.c.proof).where(proofs.c.swap_id == swap_id)
-        found: bytes | None = await self._database.read(
-            lambda connection: connection.execute(query).scalar_one_or_none()
-        )
-        return found
-
-    async def add_send(self, record: SendRecord) -> SendRecord:
-        """Write the record, or return the existing record of the same protocol and key.
-
-        Raises:
-            IdempotencyConflict: that record has another request.
-        """
-        return await self._add_send(AddSend(record))
-
-    async def add_send_with_nonce(self, record: SendRecord, claim: NonceClaim) -> SendRecord:
-        """See ``NonceRecords``."""
-        return await self._add_send(AddSend(record, claim))
-
-    async def add_send_of_coins(self, record: SendRecord, holder: str, coins: Sequence[str]) -> SendRecord:
-        """As ``add_send``, and hold the coins that the send spends; both or neither. A record that exists already
-        keeps its coins.
-
-        Raises:
-            As ``add_send``.
-            FundsRulesError: code ``coins_held``: another holder has one of the coins; nothing was written.
-        """
-        return await self._add_send(AddSend(record, coins=coins, holder=holder))
-
-    async def _add_send(self, given: AddSend) -> SendRecord:
-        added = await self._database.write_together(add_sends, given, locks_nonces=given.claim is not None)
-        await self._depart(added.departure)
-        return added.record
-
-    async def find_send(self, protocol: str, idempotency_key: str) -> SendRecord | None:
-        """The record of that protocol and key, or None.
-
-        A caller sends what it finds. So a record that the register lacks is written there first.
-        """
-        found = await self._database.read(
-            lambda connection: send_where(connection, protocol, sends.c.idempotency_key == idempotency_key)
-        )
-        if found is not None:
-            await self._depart(self._unregistered.get((protocol, idempotency_key)))
-        return found
-
-    async def find_send_of(self, protocol: str, tx_id: str) -> SendRecord | None:
-        """The record of the transaction with that id, with any key, or None."""
-
-        def work(connection: Connection) -> SendRecord | None:
-            # A send without a key uses its id as the key and is found by it, but a caller's key can look like an id.
-            record = send_where(connection, protocol, sends.c.idempotency_key == tx_id)
-            is_found = record is not None and record.tx_id == tx_id
-            return record if is_found else send_where(connection, protocol, sends.c.tx_id == tx_id)
-
-        return await self._database.read(work)
-
-    async def claim_nonces(self, claims: Sequence[NonceClaim]) -> None:
-        """See ``NonceRecords``."""
-        await self._database.write_together(claim_nonces, claims, locks_nonces=True)
-
-    async def release_nonce(self, use: NonceUse) -> bool:
-        """See ``NonceRecords``."""
-        return await self._database.write_together(release_nonces, use, locks_nonces=True)
-
-    async def nonces(self, protocol: str, account: str) -> AccountNonces:
-        """See ``NonceRecords``."""
-        return await self._database.read(lambda connection: nonces_of(connection, protocol, account))
-
-    async def forget_nonces(self, protocol: str, account: str, count: int) -> None:
-        """See ``NonceRecords``."""
-
-        def work(connection: Connection) -> None:
-            forget_nonces(connection, protocol, account, count)
-
-        await self._database.write(work, locks_nonces=True)
-
-    async def hold_coins(self, protocol: str, holder: str, coins: Sequence[str]) -> bool:
-        """Hold these coins for one holder, all or none; return False if another holder has one of them."""
-        return await self._database.write(lambda connection: hold_coins(connection, protocol, holder, coins))
-
-    async def held_coins(self, protocol: str) -> Mapping[str, str]:
-        """The holder of each held coin."""
-        query = select(coin_table.c.coin, coin_table.c.holder).where(coin_table.c.protocol == protocol)
-        return await self._database.read(lambda connection: {row.coin: row.holder for row in connection.execute(query)})
-
-    async def release_coins(self, protocol: str, holder: str) -> None:
-        """Release the coins of a holder. Can be repeated."""
-        statement = delete(coin_table).where(coin_table.c.protocol == protocol, coin_table.c.holder == holder)
-        await self._database.write(lambda connection: connection.execute(statement).close())
-
-
-def _collect_by(connection: Connection) -> ColumnElement[int]:
-    """``collect_by`` of the terms, which are a text; 0 if it is missing."""
-    # SQLite's JSON functions read a text, and its CAST would make it a number.
-    needs_cast = connection.dialect.name == "postgresql"
-    terms = cast(swaps.c.terms, JSON) if needs_cast else type_coerce(swaps.c.terms, JSON)
-    return func.coalesce(terms["terms"]["collect_by"].as_integer(), 0)

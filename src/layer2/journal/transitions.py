@@ -14,6 +14,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, bindparam, delete, insert, select, tuple_, update
 
 from layer2.errors import FundsRulesError, IdempotencyConflict, JournalError, StaleSwap
+from layer2.journal.deliveries import begun_delivery, ended_delivery
 from layer2.journal.nonces import NonceTable
 from layer2.journal.register import Departure
 from layer2.journal.rows import SWAPS, insert_or_keep, intent_of, row_of, swap_that_holds
@@ -26,8 +27,6 @@ from layer2.ports.journal import (
     Json,
     Role,
     SwapRecord,
-    begun_delivery,
-    ended_delivery,
     swap_holder,
 )
 from layer2.ports.nonces import NonceClaim

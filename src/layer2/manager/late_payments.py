@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Final
 
+from layer2.aio.background import Repeated
 from layer2.errors import Layer2Error
-from layer2.manager.background import Repeated
 from layer2.model.transactions import SwapId
 from layer2.ports.clock import Clock
 from layer2.ports.journal import Role, SwapJournal, SwapRecord
@@ -26,12 +26,12 @@ class LatePayments:
 
     Args:
         journal: has the transfers.
-        runner: reopens a transfer whose address received a payment, and drives the refund.
+        engine: reopens a transfer whose address received a payment, and drives the refund.
     """
 
-    def __init__(self, journal: SwapJournal, runner: SwapEngine, clock: Clock) -> None:
+    def __init__(self, journal: SwapJournal, engine: SwapEngine, clock: Clock) -> None:
         self._journal = journal
-        self._runner = runner
+        self._engine = engine
         self._clock = clock
         self._watched: dict[SwapId, int] = {}
         """Until which unix time."""
@@ -68,6 +68,6 @@ class LatePayments:
 
     async def _revisit(self, record: SwapRecord) -> None:
         try:
-            await self._runner.revisit(record)
+            await self._engine.revisit(record)
         except Layer2Error as error:
             LOG.debug("transfer %s: its address cannot be read now: %s", record.swap_id, error)

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Final
 
+from layer2.aio.background import Repeated
 from layer2.assembly import open_providers
 from layer2.config import Layer2Config
 from layer2.errors import Layer2Error
 from layer2.legs.leg import Htlc
 from layer2.legs.views import Release
-from layer2.manager.background import Repeated
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import SwapId
 from layer2.ports.journal import SwapJournal, SwapRecord
@@ -54,7 +54,7 @@ class Releases:
         """Asks until it is closed."""
 
     def note(self, record: SwapRecord) -> None:
-        """Note a version of a transfer. The runner announces each transfer when it begins to drive it, and each change.
+        """Note a version of a transfer. The engine announces each transfer when it begins to drive it, and each change.
 
         A final transfer can be reopened, by a payment of others that arrives late. It is announced then.
         """

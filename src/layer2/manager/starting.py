@@ -1,4 +1,4 @@
-"""Starts transfers: journals a plan, agrees on terms with the provider, and passes the swap to the runner."""
+"""Starts transfers: journals a plan, agrees on terms with the provider, and passes the swap to the engine."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ class Starter:
     """Starts transfers. A start that fails before terms are agreed is abandoned, and releases its key and its quote."""
 
     journal: SwapJournal
-    runner: SwapEngine
+    engine: SwapEngine
     legs: Mapping[Layer2ProtocolType, HtlcLayer]
     quoter: Quoter
     secrets: SwapSecrets
@@ -166,7 +166,7 @@ class Starter:
             return record if record.is_final or await self._is_driven(record) else None
 
     async def start(self, quote: Quote, key: str | None, ends_at: float) -> SwapRecord:
-        """Journal the plan, agree on terms, and pass the swap to the runner.
+        """Journal the plan, agree on terms, and pass the swap to the engine.
 
         A cancellation before terms are agreed abandons the transfer. After that, the transfer continues.
 
@@ -248,7 +248,7 @@ class Starter:
                 return False
             record = moved
         # A call may have ended just after the agreement.
-        self.runner.drive(record)
+        self.engine.drive(record)
         return True
 
     async def _run(self, attempt: _Attempt, quote: Quote, key: str | None, ends_at: float) -> SwapRecord:
@@ -289,7 +289,7 @@ class Starter:
             if (agreed := await self._abandoned(record, error, has_terms=signed is not None)) is None:
                 raise
             record = agreed
-        self.runner.drive(record)
+        self.engine.drive(record)
         return record
 
     async def _abandoned(self, record: SwapRecord, error: Layer2Error, *, has_terms: bool) -> SwapRecord | None:
@@ -323,7 +323,7 @@ class Starter:
             now=self._now(),
             holds_key=False,
         )
-        self.runner.announce(abandoned)
+        self.engine.announce(abandoned)
 
     async def _agree(self, attempt: _Attempt, plan: SwapRecord, quote: Quote) -> SignedTerms:
         """Request terms and check them. Retryable errors are retried with the same request until the quote expires."""

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from layer2.aio.background import Repeated
 from layer2.errors import Layer2Error, StatementRefused
-from layer2.manager.background import Repeated
 from layer2.model.transactions import SwapId
 from layer2.ports.journal import Role, SwapJournal, SwapRecord
 from layer2.proofs.model import TransferProof
@@ -81,7 +81,7 @@ class Statements:
         """Asks until it is closed."""
 
     def note(self, record: SwapRecord) -> None:
-        """Note a version of a transfer. The runner announces each change."""
+        """Note a version of a transfer. The engine announces each change."""
         has_ended = record.role is Role.TAKER and isinstance(record_state(record), TakerCompleted | TakerRefunded)
         if not has_ended:
             # A final transfer can be reopened.

@@ -8,10 +8,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Final
 
+from layer2.aio.background import Repeated
 from layer2.errors import JournalBusy, Layer2Error, QuoteExpired
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.manager.arguments import check_key
-from layer2.manager.background import Repeated
 from layer2.manager.late_payments import LatePayments
 from layer2.manager.quoting import Quoter, asked_pause
 from layer2.manager.records import TransferRecords
@@ -42,7 +42,7 @@ class Taker:
     """Starts transfers, drives them and follows them.
 
     Args:
-        runner: it must announce every change to ``changed``.
+        engine: it must announce every change to ``changed``.
         secrets: the secrets of the swaps, derived from the swap seed.
         least_finality: a quote is refused if its destination can be collected at a lower finality.
         shared: whether other processes act on the journal, too.
@@ -53,7 +53,7 @@ class Taker:
         *,
         journal: Journal,
         records: TransferRecords,
-        runner: SwapEngine,
+        engine: SwapEngine,
         legs: Mapping[Layer2ProtocolType, HtlcLayer],
         providers: Sequence[ProviderClient],
         secrets: SwapSecrets,
@@ -65,11 +65,11 @@ class Taker:
     ) -> None:
         self._journal = journal
         self._records = records
-        self._runner = runner
+        self._engine = engine
         self._shared = shared
         by_name = {provider.endpoint.name: provider for provider in providers}
         self._replacement: asyncio.Task[None] | None = None
-        self._late = LatePayments(journal, runner, clock)
+        self._late = LatePayments(journal, engine, clock)
         self._releases = Releases(journal, legs, by_name)
         self._statements = Statements(journal, by_name)
         self.quoter = Quoter(
@@ -82,7 +82,7 @@ class Taker:
         """Asks the providers."""
         self._starter = Starter(
             journal=journal,
-            runner=runner,
+            engine=engine,
             legs=legs,
             quoter=self.quoter,
             secrets=secrets,
@@ -94,7 +94,7 @@ class Taker:
         self._plans = Repeated("plans", self._starter.abandon_orphans, _PLANS_SECONDS)
 
     def changed(self, record: SwapRecord) -> None:
-        """Note a version that the runner announces."""
+        """Note a version that the engine announces."""
         self._releases.note(record)
         self._statements.note(record)
 
@@ -109,7 +109,7 @@ class Taker:
         await self._plans.aclose()
         await self._starter.aclose()
         left: list[Transfer] = []
-        for swap_id in await self._runner.aclose():
+        for swap_id in await self._engine.aclose():
             try:
                 transfer = await self._records.get(swap_id)
             except Layer2Error as error:
@@ -165,7 +165,7 @@ class Taker:
         await self._journal.act(shared=self._shared)
         await self._starter.abandon_orphans()
         self._begin_background()
-        resumed = frozenset(await self._runner.resume((Role.TAKER,)))
+        resumed = frozenset(await self._engine.resume((Role.TAKER,)))
         records = await self._journal.list(role=Role.TAKER, open_only=True)
         return [self._records.described(record) for record in records if record.swap_id in resumed]
 
@@ -185,7 +185,7 @@ class Taker:
         """End every wait when this process can no longer write: no transfer continues in it."""
         problem = await self._journal.replaced()
         LOG.error("no transfer continues in this process: %s", problem)
-        await self._runner.aclose(problem)
+        await self._engine.aclose(problem)
 
     async def wait(self, swap_id: SwapId, until: TransferState) -> Transfer:
         """The transfer when it has ended, or when it has arrived if ``until`` is ARRIVED.
@@ -210,9 +210,9 @@ class Taker:
     async def _followed(self, swap_id: SwapId) -> AsyncGenerator[SwapRecord, None]:
         """The versions of a transfer. If another process acts, they are read from the journal."""
         with maybe_under_way(swap_id):
-            known, poll_seconds = self._runner.awake_record(swap_id), None
+            known, poll_seconds = self._engine.awake_record(swap_id), None
             record = await self._records.load(swap_id) if known is None else known
-            self._runner.check_open(swap_id)
+            self._engine.check_open(swap_id)
             if record.is_final and not is_funded_by_others(record):
                 yield record
                 return
@@ -224,6 +224,6 @@ class Taker:
                     await self._late.look_at(record)
             except JournalBusy:
                 poll_seconds = _POLL_SECONDS
-            async with aclosing(self._runner.watch(swap_id, poll_seconds=poll_seconds)) as records:
+            async with aclosing(self._engine.watch(swap_id, poll_seconds=poll_seconds)) as records:
                 async for each in records:
                     yield each

@@ -1,4 +1,4 @@
-"""The parts of an entered manager: clients, journal, runner and providers, opened and closed together."""
+"""The parts of an entered manager: clients, journal, engine and providers, opened and closed together."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import Self
 
+from layer2.aio.background import Repeated
 from layer2.aio.blocking import Portal
 from layer2.assembly import (
     JoiningLegs,
     journal_place,
+    needing_temporal,
     open_journal,
     open_layers,
     open_providers,
-    temporal_is_missing,
 )
 from layer2.config import Layer2Config
 from layer2.errors import ConfigurationError, Layer2Error
 from layer2.legs.timelock_settings import settings_for
-from layer2.manager.background import Repeated
 from layer2.manager.records import TransferRecords
 from layer2.manager.taker import Taker
 from layer2.model.layers import Layer2ProtocolType
@@ -84,7 +84,7 @@ class Wiring:
         self._taker = Taker(
             journal=self._journal,
             records=self.records,
-            runner=await self._open_engine(seed, closing),
+            engine=await self._open_engine(seed, closing),
             legs=self.legs,
             providers=open_providers(config, closing),
             secrets=seed,
@@ -99,11 +99,9 @@ class Wiring:
         parts = self._journal, self.legs, seed, self._rules, self._clock
         if self._config.temporal is None:
             return SwapRunner(*parts, self._changed)
-        try:
+        with needing_temporal():
             from layer2.workers.connection import Temporal
             from layer2.workers.engine import READ_SECONDS, WorkflowEngine
-        except ModuleNotFoundError as error:
-            raise temporal_is_missing() from error
         turns = Turns(*parts, lambda _: None)
         closing.push_async_callback(turns.aclose)
         temporal = await Temporal.connect(self._config.temporal, lazy=True)

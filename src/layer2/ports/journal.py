@@ -28,8 +28,6 @@ __all__ = [
     "SendRecords",
     "SwapJournal",
     "SwapRecord",
-    "begun_delivery",
-    "ended_delivery",
     "swap_holder",
 ]
 
@@ -65,38 +63,6 @@ class Delivery(Enum):
     def is_out(self) -> bool:
         """Whether it may have been sent."""
         return self not in (Delivery.INTENDED, Delivery.UNSENT)
-
-
-def begun_delivery(was: Delivery) -> Delivery:
-    """What is known of a delivery once another attempt begins.
-
-    An attempt that has not ended may be one of another process. Its outcome counts as unknown from then on, so that
-    it can no longer end as ``UNSENT`` while a later attempt is under way.
-    """
-    match was:
-        case Delivery.INTENDED | Delivery.UNSENT:
-            return Delivery.LEAVING
-        case Delivery.LEAVING:
-            return Delivery.UNKNOWN
-        case Delivery.UNKNOWN | Delivery.TAKEN | Delivery.REJECTED:
-            return was
-
-
-def ended_delivery(was: Delivery, outcome: Delivery, *, has_begun: bool, is_current: bool) -> Delivery:
-    """What is known of a delivery once an attempt has ended.
-
-    Args:
-        was: what the journal shows.
-        outcome: of the attempt.
-        has_begun: whether the journal has the attempt. Otherwise nothing left, and ``was`` is of another one.
-        is_current: whether no other task has advanced the swap since the attempt began.
-    """
-    if outcome.is_out and outcome is not Delivery.LEAVING:
-        return outcome
-    if was is not Delivery.LEAVING or not has_begun:
-        return was
-    # Another task may have relied on it that the act may have been sent.
-    return outcome if is_current else Delivery.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,13 +132,13 @@ class OpenRow:
 class SeenSwaps:
     """Which swaps of its role a process has taken into account: its own, and those of other processes up to ``last``.
 
-    The journal moves ``last`` when it adds a swap of this process. The process moves both fields, ``others`` first,
+    The journal moves ``last`` when it adds a swap of this process. The process moves both fields, ``reads`` first,
     when it has read swaps of others.
     """
 
     last: int = 0
     """The number of a swap in the journal: this one and all earlier ones are known."""
-    others: int = 0
+    reads: int = 0
     """Counts the reads that found swaps of others. What was decided at a lower count must be decided again."""
 
 
@@ -220,7 +186,7 @@ class SwapJournal(Protocol):
         """
         ...
 
-    async def accept(self, record: SwapRecord, seen: SeenSwaps, others: int) -> SwapRecord | None:
+    async def accept(self, record: SwapRecord, seen: SeenSwaps, reads: int) -> SwapRecord | None:
         """As ``create``, unless another process has added a swap that this one has not taken into account.
 
         Transactions of this kind are made one after the other. So of several processes that decide at the same time
@@ -228,7 +194,7 @@ class SwapJournal(Protocol):
 
         Args:
             seen: what this process has taken into account, now.
-            others: the count in ``seen`` when it decided to accept the swap.
+            reads: the count in ``seen`` when it decided to accept the swap.
 
         Returns:
             None if it must read the swaps of others and decide again; nothing was written.

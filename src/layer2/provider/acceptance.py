@@ -70,12 +70,12 @@ class Acceptance:
     layers: Layers
     """All layers; those of the swap must be up."""
     journal: SwapJournal
-    runner: SwapEngine
+    engine: SwapEngine
     signer: IdentitySigner
     clock: Clock
 
     async def accept(self, quote: QuoteTerms, request: SwapRequest) -> SwapRecord:
-        """Check, sign and journal a swap, and pass it to the runner. Its id must not be in the journal.
+        """Check, sign and journal a swap, and pass it to the engine. Its id must not be in the journal.
 
         Raises:
             InvalidRequest: a value of the taker is invalid; the code names it.
@@ -89,7 +89,7 @@ class Acceptance:
         now = max(int(self.clock.now()), quote.issued_at)
         # Before a node does any work for a stranger.
         check_request_named(quote, request, now, self.rules)
-        others = self._reserve(quote, request)
+        reads = self._reserve(quote, request)
         htlcs: list[Htlc] = []
         try:
             async with time_limit(asyncio.timeout(_LONGEST_CHECKS_SECONDS), _too_slow):
@@ -99,13 +99,13 @@ class Acceptance:
             if isinstance(error, NodeError | InsufficientFunds):
                 self.nodes.doubt(*quote.pair)
             raise
-        return await self._journaled(record, quote, request, others, htlcs)
+        return await self._journaled(record, quote, request, reads, htlcs)
 
     def _reserve(self, quote: QuoteTerms, request: SwapRequest) -> int:
         """Check hash, places, finality and money, and reserve them. Nothing else can happen in between.
 
         Returns:
-            The count of ``SeenSwaps.others`` at which this was decided.
+            The count of ``SeenSwaps.reads`` at which this was decided.
         """
         # The journal has just shown that an earlier try, whose outcome was unknown, wrote nothing.
         self.book.withdraw(request.swap_id)
@@ -123,7 +123,7 @@ class Acceptance:
             check_inventory(layer, reading.balances, promised, self.limits.gas_per_swap_wei, quote)
         self.quotes.bind(quote.quote_id, request.swap_id)
         self.book.add(request.swap_id, pending)
-        return self.book.seen.others
+        return self.book.seen.reads
 
     def _release(self, request: SwapRequest, htlcs: Sequence[Htlc]) -> None:
         self.book.withdraw(request.swap_id)
@@ -167,15 +167,15 @@ class Acceptance:
         return self.layers.legs[htlc.leg.protocol]
 
     async def _journaled(
-        self, record: SwapRecord, quote: QuoteTerms, request: SwapRequest, others: int, htlcs: Sequence[Htlc]
+        self, record: SwapRecord, quote: QuoteTerms, request: SwapRequest, reads: int, htlcs: Sequence[Htlc]
     ) -> SwapRecord:
-        """Write the swap, and pass it to the runner.
+        """Write the swap, and pass it to the engine.
 
         An error or a cancellation does not show whether it was written, so the journal is asked. Until it answers, the
         swap stays reserved. A process that ends does not wait for it: the next start reads the journal.
         """
         try:
-            created = await self._written(record, quote, request, others)
+            created = await self._written(record, quote, request, reads)
         except BaseException as error:
             tries = None if isinstance(error, Exception) else _LAST_TRIES
             try:
@@ -192,7 +192,7 @@ class Acceptance:
         self._agreed(created, record, htlcs)
         return created
 
-    async def _written(self, record: SwapRecord, quote: QuoteTerms, request: SwapRequest, others: int) -> SwapRecord:
+    async def _written(self, record: SwapRecord, quote: QuoteTerms, request: SwapRequest, reads: int) -> SwapRecord:
         """Write the swap, decided by all swaps that are in the journal then.
 
         Returns:
@@ -202,19 +202,19 @@ class Acceptance:
             IdempotencyConflict: code ``swap_conflict``: another swap was agreed under the quote.
             As ``accept``: what others have accepted leaves no place or no money.
         """
-        while (created := await self._tried(record, others)) is None:
+        while (created := await self._tried(record, reads)) is None:
             await self.book.read_others(self.journal)
             if not self.book.is_pending(record.swap_id) and (known := await self.journal.load(record.swap_id)):
                 return known
-            others = self._reserve(quote, request)
+            reads = self._reserve(quote, request)
             await self._check_unreleased(read_signed_terms(record.terms).terms)
         if created.swap_id != record.swap_id:
             raise _quote_used()
         return created
 
-    async def _tried(self, record: SwapRecord, others: int) -> SwapRecord | None:
+    async def _tried(self, record: SwapRecord, reads: int) -> SwapRecord | None:
         try:
-            return await self.journal.accept(record, self.book.seen, others)
+            return await self.journal.accept(record, self.book.seen, reads)
         except IdempotencyConflict as error:
             raise _quote_used() from error
 
@@ -235,7 +235,7 @@ class Acceptance:
         if record.terms != mine.terms:
             # Those of another front end count.
             self._free(htlcs)
-        self.runner.drive(record)
+        self.engine.drive(record)
 
     async def _check_unreleased(self, terms: Terms) -> None:
         """Check that no signature which released an earlier swap can return the funding of this one.

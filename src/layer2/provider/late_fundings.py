@@ -33,7 +33,7 @@ class LateFundings:
 
     legs: Mapping[Layer2ProtocolType, HtlcLayer]
     journal: SwapJournal
-    runner: SwapEngine
+    engine: SwapEngine
     rules: TimelockSettings
     clock: Clock
     _since: dict[Layer2ProtocolType, int] = field(default_factory=dict)
@@ -92,7 +92,7 @@ class LateFundings:
         try:
             for record in ended:
                 if record.state.get("state") == ProviderReleased.name:
-                    await self.runner.revisit(record)
+                    await self.engine.revisit(record)
         except Layer2Error as error:
             # Normally the funding is not final yet.
             if payment_hash not in self._waiting:

@@ -1,4 +1,4 @@
-"""The lifetime of a provider or a worker as a process: signals, the wait for the journal, the ready file, tasks."""
+"""The lifetime of a provider or a worker as a process: signals, the wait for the journal, the ready file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import contextlib
 import gc
 import json
 import signal
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import structlog
@@ -21,7 +21,6 @@ from layer2.swap_engine.records import outlook_of
 
 __all__ = [
     "announced",
-    "background",
     "change_log",
     "forget",
     "is_active",
@@ -126,23 +125,6 @@ def change_log(log: structlog.stdlib.BoundLogger, rules: TimelockSettings) -> Ca
             log.error("swap_needs_attention", swap_id=record.swap_id, reason=record.attention)
 
     return changed
-
-
-def background(work: Coroutine[object, None, None]) -> Callable[[], Coroutine[object, None, None]]:
-    """Start a task whose failure must not end the process; return the function that ends it."""
-
-    def ended(task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            structlog.get_logger("layer2.provider").error("background_task_failed", exc_info=error)
-
-    task = asyncio.get_running_loop().create_task(work)
-    task.add_done_callback(ended)
-
-    async def end() -> None:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-    return end
 
 
 def forget(ready_file: Path | None) -> None:

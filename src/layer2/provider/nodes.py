@@ -47,6 +47,7 @@ class Nodes:
         self,
         layers: Layers,
         clock: Clock,
+        log: structlog.stdlib.BoundLogger | None = None,
         *,
         first_retry_seconds: float = _FIRST_RETRY_SECONDS,
     ) -> None:
@@ -61,7 +62,7 @@ class Nodes:
         self._readings: dict[Layer2ProtocolType, Reading] = {}
         self._reading: dict[Layer2ProtocolType, asyncio.Task[Reading]] = {}
         """The readings under way, at most one for each layer."""
-        self._log = structlog.get_logger("layer2.provider")
+        self._log = log or structlog.get_logger("layer2.provider")
 
     @property
     def layers(self) -> Set[Layer2ProtocolType]:

@@ -7,23 +7,22 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
 import structlog
 
-from layer2.assembly import JoiningLegs, open_journal, open_layers, temporal_is_missing
+from layer2.aio.background import background
+from layer2.assembly import needing_temporal, open_journal, open_layers
 from layer2.errors import AuthenticationFailed, ConfigurationError, Layer2Error, WrongNetwork
-from layer2.model.layers import Layer2ProtocolType
 from layer2.ports.clock import Clock, Entropy, SystemClock, SystemEntropy
-from layer2.ports.journal import Journal, Role, SwapRecord
+from layer2.ports.journal import Role, SwapRecord
 from layer2.provider.http import create_app
 from layer2.provider.late_fundings import LateFundings
 from layer2.provider.lifetime import (
     announced,
-    background,
     change_log,
     forget,
     is_active,
@@ -140,14 +139,16 @@ async def _serve_until(
         forget(ready_file)
         layers = open_layers(settings, journal, clock, closing)
         legs, nodes = layers.legs, Nodes(layers, clock)
-        book = await SwapBook.load(journal, rules)
+        book = await SwapBook.load(journal, rules, shared=shared)
         noting = _noting(book, change_log(log, rules))
-        runner: SwapEngine
+        swap_engine: SwapEngine
         if engine is Engine.TEMPORAL:
-            runner = await _open_workflows(settings, journal, legs, clock, book, noting, closing)
+            with needing_temporal():
+                from layer2.provider.workflows import open_engine
+            swap_engine = await open_engine(settings, journal, legs, clock, book, noting, closing)
         else:
-            runner = SwapRunner(journal, legs, None, rules, clock, noting)
-        closing.push_async_callback(runner.aclose)
+            swap_engine = SwapRunner(journal, legs, None, rules, clock, noting)
+        closing.push_async_callback(swap_engine.aclose)
         provider = SwapProvider(
             prices=settings.price_list,
             limits=settings,
@@ -156,15 +157,16 @@ async def _serve_until(
             journal=journal,
             nodes=nodes,
             layers=layers,
-            runner=runner,
+            engine=swap_engine,
             book=book,
             clock=clock,
             entropy=entropy,
         )
         # Before any node has answered: a swap needs only the layers that it acts on.
-        resumed = len(await runner.resume((Role.PROVIDER,)))
-        for work in (nodes.join(), nodes.keep_reading(), LateFundings(legs, journal, runner, rules, clock).run()):
-            closing.push_async_callback(background(work))
+        resumed = len(await swap_engine.resume((Role.PROVIDER,)))
+        late = LateFundings(legs, journal, swap_engine, rules, clock)
+        for name, work in (("join", nodes.join()), ("readings", nodes.keep_reading()), ("late fundings", late.run())):
+            closing.push_async_callback(background(work, name))
         await _first_look(nodes, has_open_swaps=bool(resumed))
         async with serving(create_app(provider), settings.listen_host, settings.listen_port) as url:
             ready = {"url": url, "identity_key": identity.public_key.hex(), "process_id": os.getpid()}
@@ -173,7 +175,7 @@ async def _serve_until(
                 await stopped_or_replaced(stopping, journal)
             must_be_back_by = await provider.drain()
             # This also ends the event streams, so that the server does not wait for their readers.
-            open_swaps = await runner.aclose()
+            open_swaps = await swap_engine.aclose()
         log.info(
             "stopped",
             open_swaps=len(open_swaps),
@@ -181,22 +183,6 @@ async def _serve_until(
             must_be_back_by_utc=utc(must_be_back_by),
         )
     return Stopped(len(open_swaps), must_be_back_by)
-
-
-async def _open_workflows(
-    settings: ProviderSettings,
-    journal: Journal,
-    legs: Mapping[Layer2ProtocolType, JoiningLegs],
-    clock: Clock,
-    book: SwapBook,
-    on_change: Callable[[SwapRecord], None],
-    closing: contextlib.AsyncExitStack,
-) -> SwapEngine:
-    try:
-        from layer2.provider.workflows import open_engine
-    except ModuleNotFoundError as error:
-        raise temporal_is_missing() from error
-    return await open_engine(settings, journal, legs, clock, book, on_change, closing)
 
 
 def _noting(book: SwapBook, log: Callable[[SwapRecord], None]) -> Callable[[SwapRecord], None]:

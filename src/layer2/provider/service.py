@@ -1,6 +1,6 @@
 """The calls of a provider: its offer, new swaps, and the state of its swaps.
 
-A swap becomes binding when the journal holds its terms. From then on the runner carries it out, even if the taker
+A swap becomes binding when the journal holds its terms. From then on the engine carries it out, even if the taker
 never receives the answer.
 """
 
@@ -80,7 +80,7 @@ class SwapProvider:
     journal: SwapJournal
     nodes: Nodes
     layers: Layers
-    runner: SwapEngine
+    engine: SwapEngine
     """It must announce every change to ``book``."""
     book: SwapBook
     clock: Clock
@@ -111,7 +111,7 @@ class SwapProvider:
             nodes=self.nodes,
             layers=self.layers,
             journal=self.journal,
-            runner=self.runner,
+            engine=self.engine,
             signer=self.signer,
             clock=self.clock,
         )
@@ -223,7 +223,7 @@ class SwapProvider:
         stored_terms(known, request)
         if not known.is_final and not self._is_draining:
             # The first request may have ended right after the journal entry.
-            self.runner.drive(known)
+            self.engine.drive(known)
         return known
 
     def _ended(self, swap_id: SwapId, task: asyncio.Task[SwapRecord]) -> None:
@@ -294,7 +294,7 @@ class SwapProvider:
         ``check_access``.
         """
         try:
-            async with aclosing(self.runner.watch(swap_id)) as records:
+            async with aclosing(self.engine.watch(swap_id)) as records:
                 async for _ in records:
                     # Read from the journal, which has every version: a watch may skip some.
                     for event in await self.journal.events(swap_id):

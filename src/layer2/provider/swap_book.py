@@ -1,6 +1,6 @@
 """The open and pending swaps of a provider in memory, with the sums of what they reserve.
 
-No quote and no acceptance reads the journal for them: they are loaded once, and the runner announces every change.
+No quote and no acceptance reads the journal for them: they are loaded once, and the engine announces every change.
 Every method that checks or reserves is synchronous, so that what it checks and what it adds are one step.
 """
 
@@ -68,7 +68,7 @@ class SwapBook:
     rules: TimelockSettings
     seen: SeenSwaps = field(default_factory=SeenSwaps)
     """Which swaps of the journal are in this book, or have ended."""
-    current_at: float = math.inf
+    _current_at: float = math.inf
     """Unix seconds at which this book had the versions of the journal: infinite if this process alone writes them. No
     place ends later, because another process may have seen the funding."""
     _swaps: dict[SwapId, OpenSwap] = field(default_factory=dict)
@@ -81,15 +81,19 @@ class SwapBook:
     _unreadable: set[SwapId] = field(default_factory=set)
 
     @classmethod
-    async def load(cls, journal: SwapJournal, rules: TimelockSettings) -> Self:
+    async def load(cls, journal: SwapJournal, rules: TimelockSettings, *, shared: bool = False) -> Self:
         """Read the open swaps in pages, so that their terms are not in memory together and the event loop can run.
 
         Call it before any of them is driven, so that no change is missed.
 
+        Args:
+            shared: whether other processes write versions, too. Then ``note_read`` is to be called.
+
         Raises:
             JournalError: the journal cannot be read.
         """
-        book, after = cls(rules, SeenSwaps(await journal.last_number(Role.PROVIDER))), 0
+        seen = SeenSwaps(await journal.last_number(Role.PROVIDER))
+        book, after = cls(rules, seen, -math.inf if shared else math.inf), 0
         while page := await journal.open_swaps(Role.PROVIDER, after):
             after = page[-1][0]
             for _, record in page:
@@ -105,8 +109,12 @@ class SwapBook:
         while page := await journal.swaps_after(Role.PROVIDER, self.seen.last):
             for _, record in page:
                 self.adopt(record)
-            self.seen.others += 1
+            self.seen.reads += 1
             self.seen.last = max(self.seen.last, page[-1][0])
+
+    def note_read(self, at: float) -> None:
+        """Note that this book has all versions that the journal had at that time, in unix seconds."""
+        self._current_at = at
 
     def is_pending(self, swap_id: SwapId) -> bool:
         """Whether the swap is being accepted here, and was not accepted yet by any process."""
@@ -221,7 +229,7 @@ class SwapBook:
             raise JournalError("this version cannot read an open swap in the journal")
 
     def _expire(self, now: float) -> None:
-        while self._expiries and self._expiries[0][0] < min(now, self.current_at):
+        while self._expiries and self._expiries[0][0] < min(now, self._current_at):
             until, swap_id = heapq.heappop(self._expiries)
             swap = self._swaps.get(swap_id)
             if swap is not None and swap.place_until == until:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 
 import structlog
 
+from layer2.aio.background import background
 from layer2.assembly import JoiningLegs
 from layer2.errors import Layer2Error
 from layer2.model.layers import Layer2ProtocolType
 from layer2.ports.clock import Clock
 from layer2.ports.journal import Journal, Role, SwapRecord
-from layer2.provider.lifetime import background
 from layer2.provider.settings import ProviderSettings
 from layer2.provider.swap_book import SwapBook
 from layer2.swap_engine.turns import Turns
@@ -44,9 +43,7 @@ async def open_engine(
     turns = Turns(journal, legs, None, settings.timelocks, clock, lambda _: None)
     closing.push_async_callback(turns.aclose)
     engine = WorkflowEngine(journal, temporal, turns, on_change)
-    # Workers write versions too, and the book has not read any of them yet.
-    book.current_at = -math.inf
-    closing.push_async_callback(background(_keep_reading(engine, book, journal, clock)))
+    closing.push_async_callback(background(_keep_reading(engine, book, journal, clock), "versions"))
     return engine
 
 
@@ -61,5 +58,5 @@ async def _keep_reading(engine: WorkflowEngine, book: SwapBook, journal: Journal
         except Layer2Error as error:
             LOG.warning("journal_unreadable", error=str(error))
         else:
-            book.current_at = began
+            book.note_read(began)
         await asyncio.sleep(READ_SECONDS)

@@ -127,11 +127,6 @@ class Turns:
         self._stop_waiting(record.swap_id)
         Driver(self._context, record).free()
 
-    @property
-    def waiting(self) -> int:
-        """The number of swaps that are between two turns of this process."""
-        return len(self._waiting)
-
     async def aclose(self) -> None:
         """Stop at once. A turn that is under way is cancelled, as if the process ended."""
         for swap_id in tuple(self._waiting):

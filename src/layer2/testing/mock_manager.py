@@ -172,7 +172,7 @@ class MockLayer2Manager(Layer2Manager):
         """
         wiring = self._entered()
         assert isinstance(wiring, _MockWiring)
-        return await wiring.runner.pay(SwapId(transfer_id), amount)
+        return await wiring.engine.pay(SwapId(transfer_id), amount)
 
     def verify(self) -> None:
         """Check that everything that was scripted was used, on the mocks of the clients too.
@@ -245,9 +245,9 @@ def _section(kind: Callable[..., Section], **values: object) -> Section:
 
 
 class _MockWiring(Wiring):
-    """The parts of a manager, with mocks in place of clients, legs, provider and runner."""
+    """The parts of a manager, with mocks in place of clients, legs, provider and engine."""
 
-    runner: ScriptedRunner
+    engine: ScriptedRunner
 
     @classmethod
     async def open_mock(
@@ -269,12 +269,12 @@ class _MockWiring(Wiring):
         for client in self.clients.values():
             client.bind(portal)
         legs = {layer: MockLegs(layer, clock) for layer in self.clients}
-        self.runner = runner = ScriptedRunner(journal, legs, seed, self._rules, clock)
-        runner.scripts, runner.provider = scripts, provider
+        self.engine = engine = ScriptedRunner(journal, legs, seed, self._rules, clock)
+        engine.scripts, engine.provider = scripts, provider
         self._taker = Taker(
             journal=journal,
             records=self.records,
-            runner=runner,
+            engine=engine,
             legs=legs,
             providers=[provider],
             secrets=seed,

@@ -8,13 +8,16 @@ import secrets
 from datetime import timedelta
 from typing import Final
 
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.service import RPCError, RPCStatusCode
 
 from layer2.config.sections import TemporalSection
-from layer2.errors import NodeUnreachable, Outcome
+from layer2.errors import ConfigurationError, NodeUnreachable, Outcome
 from layer2.model.transactions import SwapId
 from layer2.workers.workflow import NEWS, SwapWorkflow
 
@@ -89,6 +92,28 @@ class Temporal:
             )
         except (RPCError, RuntimeError) as error:
             raise _unreachable(error) from error
+
+    async def workers(self) -> frozenset[str]:
+        """The identities of the workers that asked for turns of new swaps in the last five minutes.
+
+        Raises:
+            ConfigurationError: the server has no such namespace.
+        """
+        request = DescribeTaskQueueRequest(
+            namespace=self.client.namespace,
+            task_queue=TaskQueue(name=self.task_queue),
+            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
+        )
+        try:
+            found = await self.client.workflow_service.describe_task_queue(request, timeout=_CALL)
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                raise ConfigurationError(
+                    f"the Temporal server has no namespace {self.client.namespace!r}",
+                    remedy="create it, or correct temporal.namespace",
+                ) from error
+            raise _unreachable(error) from error
+        return frozenset(each.identity for each in found.pollers)
 
     async def report(self, swap_id: SwapId) -> None:
         """Signal the workflow of a swap that something may have changed. Has no effect if it has ended."""

@@ -1,17 +1,38 @@
-"""Work that a manager repeats in the background."""
+"""Tasks in the background. A failure of one is logged, and ends nothing else."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Final
 
 from layer2.errors import Layer2Error
 
-__all__ = ["Repeated"]
+__all__ = ["Repeated", "background"]
 
-LOG: Final = logging.getLogger("layer2.manager")
+LOG: Final = logging.getLogger("layer2.aio")
+
+
+def background(work: Coroutine[object, None, None], name: str) -> Callable[[], Coroutine[object, None, None]]:
+    """Start a task whose failure is logged; return the function that ends it.
+
+    Args:
+        name: of the task, for logs.
+    """
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            LOG.error("%s: the background task failed", name, exc_info=error)
+
+    task = asyncio.get_running_loop().create_task(work, name=f"layer2 {name}")
+    task.add_done_callback(ended)
+
+    async def end() -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    return end
 
 
 class Repeated:
@@ -27,18 +48,17 @@ class Repeated:
         self._name = name
         self._work = work
         self._pause_seconds = pause_seconds
-        self._task: asyncio.Task[None] | None = None
+        self._end: Callable[[], Coroutine[object, None, None]] | None = None
 
     def start(self) -> None:
         """Begin the first round, unless it has begun."""
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._run(), name=f"layer2 {self._name}")
+        if self._end is None:
+            self._end = background(self._run(), self._name)
 
     async def aclose(self) -> None:
         """End the round that is under way."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        if self._end is not None:
+            await self._end()
 
     async def once(self) -> None:
         """Do one round. Its error is logged."""
