@@ -24,6 +24,7 @@ from layer2.swap_rules.states import (
     TakerAbandoned,
     TakerAgreed,
     TakerCollecting,
+    TakerCompleted,
     TakerFunded,
     TakerFunding,
     TakerRefunding,
@@ -299,3 +300,18 @@ def test_a_provider_that_has_collected_the_source_waits_for_no_funding_of_its_ow
     assert isinstance(settled(swap, state, COLLECTED_FINALLY, NOTHING, now=now).state, ProviderCompleted)
     waits = settled(swap, state, COLLECTED, NOTHING, now=now).state
     assert waits == (ProviderCounterFunding("s") if isinstance(state, ProviderAgreed) else state)
+
+
+@pytest.mark.parametrize("chain_time", [0, 2**40], ids=["before-the-deadline", "after-the-deadline"])
+@pytest.mark.parametrize("state", [TakerFunding(), TakerRefunding("s", "why")], ids=lambda state: state.name)
+def test_a_taker_that_others_pay_does_not_end_before_its_node_shows_whether_it_collected(
+    state: State, chain_time: int
+) -> None:
+    # It may have collected. A reorganisation removed the payment, and a later one goes to the provider.
+    swap = replace(old(FROM_BITCOIN), funded_by_others=True)
+    unpaid = replace(NOTHING, clock=replace(NOTHING.clock, chain_time=chain_time, height=chain_time))
+    late = swap.terms.fund_by + 1
+    assert settled(swap, state, unpaid, None, now=late).state == state
+    assert isinstance(settled(swap, state, unpaid, COLLECTED_FINALLY, now=late).state, TakerCompleted)
+    ended = settled(swap, state, unpaid, NOTHING, now=late).state
+    assert isinstance(ended, TakerAbandoned) == (isinstance(state, TakerFunding) or chain_time > 0)

@@ -7,6 +7,7 @@ from typing import Final
 
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.legs.views import LegState, Verb
+from layer2.model.transactions import Finality
 from layer2.swap_rules import machine, outlook, provider_machine, taker_machine
 from layer2.swap_rules.machine import Act, LegEnd, Manner, Observed, Order, Step, Swap
 from layer2.swap_rules.outlook import Outlook
@@ -149,6 +150,16 @@ def _waits_for_removed(swap: Swap, state: ProviderState, observed: Observed) -> 
 def _proves_nothing(swap: Swap, state: ProviderState, observed: Observed) -> Step | None:
     is_collected = shows(observed.source, LegState.COLLECTED)
     return None if is_collected else _without_funding(swap, state, observed)
+
+
+@_TAKER.calling(
+    "old copy: end without a read of the destination",
+    run("bitcoin-evm", "provider", finality=Finality.LATEST, funded_by_others=True, old_copy=True),
+    place=taker_machine,
+    function="_may_have_collected",
+)
+def _ends_unread(swap: Swap, observed: Observed) -> bool:
+    return False
 
 
 @_TAKER.calling("old copy: wait forever (taker)", _FROM_BITCOIN, place=machine, function="_cannot_void")
