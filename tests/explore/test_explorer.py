@@ -36,6 +36,7 @@ SAMPLE = (
     "reveal although others paid again",
     "reveal after collect_by (evm-bitcoin)",
     "old copy: fund again (provider)",
+    "old copy: fund again (taker) (bitcoin-evm)",
     "old copy: give the source up",
     "old copy: silence ends a missing payment (taker)",
 )

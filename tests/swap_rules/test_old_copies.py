@@ -14,6 +14,7 @@ from layer2.swap_rules.outlook import attention, must_be_back_by, outlook
 from layer2.swap_rules.states import (
     ProviderAgreed,
     ProviderCollecting,
+    ProviderCompleted,
     ProviderCounterFunded,
     ProviderCounterFunding,
     ProviderRefunding,
@@ -23,15 +24,18 @@ from layer2.swap_rules.states import (
     TakerAbandoned,
     TakerAgreed,
     TakerCollecting,
+    TakerCompleted,
     TakerFunded,
     TakerFunding,
     TakerRefunding,
 )
 from layer2.swap_rules.timelocks import source_surely_over
 from layer2.terms.transfers import Actor
+from swap_rules.example_terms import terms_of
 from swap_rules.scenes import (
     ALL,
     COLLECTED,
+    COLLECTED_FINALLY,
     FAILED,
     FROM_BITCOIN,
     FUNDED,
@@ -55,6 +59,7 @@ from swap_rules.scenes import (
 OLD = {name: replace(swap, from_old_copy=True) for name, swap in ALL.items()}
 EVERY = pytest.mark.parametrize("swap", OLD.values(), ids=OLD.keys())
 FUND, COLLECT = Act(Verb.FUND, LegEnd.SOURCE), Act(Verb.COLLECT, LegEnd.DESTINATION)
+FROM_LIGHTNING_TO_BITCOIN = Swap(terms_of("lightning", "bitcoin"), REGTEST, made_preimage=True)
 COUNTER_FUND, RELEASE = Act(Verb.FUND, LegEnd.DESTINATION), Act(Verb.RELEASE, LegEnd.SOURCE)
 
 
@@ -261,3 +266,52 @@ def test_a_returned_source_ends_the_wait_of_a_provider_for_its_own_output() -> N
     swap = provider(old(TO_BITCOIN))
     step = settled(swap, ProviderAgreed(), RETURNED, NOTHING, now=swap.terms.collect_by)
     assert step.state == ProviderCounterFunding(None), "the refund is not final yet"
+
+
+@pytest.mark.parametrize(
+    "state",
+    [ProviderCounterFunding("s"), ProviderCounterFunded("s", "d"), ProviderRefunding("s", "d", "why")],
+    ids=lambda state: state.name,
+)
+def test_a_providers_output_that_a_reorganisation_removed_is_waited_for_until_the_source_ends(state: State) -> None:
+    swap = provider(old(TO_BITCOIN))
+    late = swap.terms.collect_by + 1
+    assert settled(swap, state, FUNDED, NOTHING, now=late).state == state
+    past = view(FUNDED.state, deadline(swap))
+    assert isinstance(settled(swap, state, past, NOTHING, now=late).state, ProviderReleasing)
+    assert isinstance(settled(swap, state, OVER, NOTHING, now=late).state, ProviderReleased)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        ProviderAgreed("s"),
+        ProviderCounterFunding("s"),
+        ProviderCounterFunded("s", "d"),
+        ProviderRefunding("s", "d", "why"),
+    ],
+    ids=lambda state: state.name,
+)
+@pytest.mark.parametrize("swap", [TO_BITCOIN, FROM_LIGHTNING_TO_BITCOIN], ids=["bob-bitcoin", "lightning-bitcoin"])
+def test_a_provider_that_has_collected_the_source_waits_for_no_funding_of_its_own(swap: Swap, state: State) -> None:
+    # It collects only after its own funding was collected. A reorganisation removed both from the node's view.
+    swap = provider(old(swap))
+    now = swap.terms.collect_by
+    assert isinstance(settled(swap, state, COLLECTED_FINALLY, NOTHING, now=now).state, ProviderCompleted)
+    waits = settled(swap, state, COLLECTED, NOTHING, now=now).state
+    assert waits == (ProviderCounterFunding("s") if isinstance(state, ProviderAgreed) else state)
+
+
+@pytest.mark.parametrize("chain_time", [0, 2**40], ids=["before-the-deadline", "after-the-deadline"])
+@pytest.mark.parametrize("state", [TakerFunding(), TakerRefunding("s", "why")], ids=lambda state: state.name)
+def test_a_taker_that_others_pay_does_not_end_before_its_node_shows_whether_it_collected(
+    state: State, chain_time: int
+) -> None:
+    # It may have collected. A reorganisation removed the payment, and a later one goes to the provider.
+    swap = replace(old(FROM_BITCOIN), funded_by_others=True)
+    unpaid = replace(NOTHING, clock=replace(NOTHING.clock, chain_time=chain_time, height=chain_time))
+    late = swap.terms.fund_by + 1
+    assert settled(swap, state, unpaid, None, now=late).state == state
+    assert isinstance(settled(swap, state, unpaid, COLLECTED_FINALLY, now=late).state, TakerCompleted)
+    ended = settled(swap, state, unpaid, NOTHING, now=late).state
+    assert isinstance(ended, TakerAbandoned) == (isinstance(state, TakerFunding) or chain_time > 0)

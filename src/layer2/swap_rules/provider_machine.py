@@ -143,8 +143,8 @@ def _counter_funding(swap: Swap, state: ProviderCounterFunding, observed: Observ
         return Step(funded, event="counter-funded", settled=False)
     if destination.state is LegState.RETURNED:
         return _refund(state, observed, ())
-    if destination.state is LegState.NONE and (reason := _no_more_waiting(swap, observed)) is not None:
-        return _release(swap, state, observed, reason)
+    if (ended := _without_funding(swap, state, observed)) is not None:
+        return ended
     if orders := take_back(swap, observed, LegEnd.DESTINATION):
         return _refund(state, observed, orders)
     late = observed.now > terms.counter_fund_by or terms.destination.is_past(destination.clock)
@@ -157,10 +157,34 @@ def _counter_funding(swap: Swap, state: ProviderCounterFunding, observed: Observ
     return Step(state, () if late else _fund_again(swap, observed), wake_at=wake_at)
 
 
+def _without_funding(swap: Swap, state: ProviderState, observed: Observed) -> Step | None:
+    """The step after which the provider no longer waits for a funding that its node does not show, or None.
+
+    From an old copy, that can be an output that was visible: a reorganisation removed it, and the node dropped it.
+    """
+    destination, source = observed.destination, observed.source
+    if destination is None or destination.state is not LegState.NONE:
+        return None
+    if not swap.from_old_copy and not isinstance(state, ProviderCounterFunding):
+        # A node that has forgotten a visible payment needs a human.
+        return None
+    is_collected = source is not None and source.state is LegState.COLLECTED and source.final
+    if is_collected and swap.from_old_copy and not _can_void(swap, observed):
+        # The provider collects only for its own funding, which was collected then.
+        txs = _source_tx(state, observed), _destination_tx(state, observed)
+        return Step(ProviderCollecting(*txs, has_arrived=False), event="the source is collected", settled=False)
+    reason = _no_more_waiting(swap, observed)
+    return None if reason is None else _release(swap, state, observed, reason)
+
+
+def _can_void(swap: Swap, observed: Observed) -> bool:
+    return swap.terms.destination.is_repeatable and is_journaled(observed, LegEnd.DESTINATION)
+
+
 def _no_more_waiting(swap: Swap, observed: Observed) -> str | None:
     """Why the provider no longer waits for a funding that its node does not show and that it cannot void, or None."""
     source, is_known = observed.source, is_journaled(observed, LegEnd.DESTINATION)
-    if source is None or (swap.terms.destination.is_repeatable and is_known):
+    if source is None or _can_void(swap, observed):
         return None
     if is_over(source) or swap.terms.source.is_past(source.clock):
         return "the source's deadline has passed, and the node shows no payment"
@@ -189,6 +213,8 @@ def _counter_funded(swap: Swap, state: ProviderCounterFunded, observed: Observed
     orders = take_back(swap, observed, LegEnd.DESTINATION)
     if orders or destination.state is LegState.RETURNED or funding_is_over(swap, observed, LegEnd.DESTINATION):
         return _refund(state, observed, orders)
+    if (ended := _without_funding(swap, state, observed)) is not None:
+        return ended
     # A reorganisation may have removed the funding: the same one is submitted again while there is time.
     again = _fund_again(swap, observed) if observed.now <= swap.terms.collect_by else ()
     return Step(state, again, wake_at=next_time(observed.now, swap.terms.destination.refundable_from))
@@ -212,6 +238,8 @@ def _refunding(swap: Swap, state: ProviderRefunding, observed: Observed) -> Step
         return _collect(swap, state, observed)
     if funding_is_over(swap, observed, LegEnd.DESTINATION):
         return _release(swap, state, observed, state.reason)
+    if (ended := _without_funding(swap, state, observed)) is not None:
+        return ended
     wake_at = next_time(observed.now, swap.terms.destination.refundable_from)
     return Step(state, take_back(swap, observed, LegEnd.DESTINATION), wake_at=wake_at)
 

@@ -130,6 +130,8 @@ def _funding(swap: Swap, state: TakerFunding, observed: Observed) -> Step:
     if source.state is LegState.RETURNED:
         reason = source.reason or "the money was returned"
         return Step(TakerRefunding(source.tx_id, reason), event="returning", settled=False)
+    if _may_have_collected(swap, observed):
+        return Step(state, wake_at=next_time(observed.now, terms.fund_by + 1, terms.collect_by + 1))
     if funding_is_over(swap, observed, LegEnd.SOURCE) or _is_forgotten(swap, observed):
         failed = FUND in observed.acts and observed.acts[FUND].status is ActStatus.FAILED
         reason = "the funding failed permanently" if failed else "the funding was not made in time"
@@ -188,6 +190,13 @@ def _only_collects(swap: Swap, observed: Observed) -> bool:
     its own funding, and gives the source up only if its refund is final. Neither costs it anything."""
     may_have_shown = swap.from_old_copy and swap.made_preimage and not swap.funded_by_others
     return may_have_shown and observed.now <= swap.terms.collect_by and not is_over(observed.source)
+
+
+def _may_have_collected(swap: Swap, observed: Observed) -> bool:
+    """From an old copy, if others fund: whether the claim of the destination may be missing in the journal, for a
+    payment that a reorganisation removed. Only the destination shows that."""
+    is_unpaid = observed.source is not None and observed.source.state is LegState.NONE
+    return swap.from_old_copy and swap.funded_by_others and is_unpaid and observed.destination is None
 
 
 def _paid_again(state: TakerFunded | TakerCollecting) -> Step:
@@ -308,6 +317,8 @@ def _refunding(swap: Swap, state: TakerRefunding, observed: Observed) -> Step:
         return Step(state)
     if is_over(source):
         return Step(TakerRefunded(source.tx_id or state.source_tx_id, state.reason), event="refunded")
+    if _may_have_collected(swap, observed):
+        return Step(state, wake_at=_reclaim_time(swap, observed))
     if funding_is_over(swap, observed, LegEnd.SOURCE) or _is_forgotten(swap, observed):
         # A reorganisation removed the funding, and it can never be included again.
         return Step(TakerAbandoned(state.reason), event="the funding is over")

@@ -24,6 +24,8 @@ from layer2.testing.explore.world import Fate
 
 __all__ = [
     "World",
+    "has_unknown_funding",
+    "known_by",
     "may_restore",
     "needs_dead_node",
     "provider_act_problem",
@@ -162,7 +164,8 @@ def _old_copy_problem(facts: Facts, act: Act, own: AnyLeg, number: int) -> str |
 def may_restore(world: World, after: Facts, source: AnyLeg, destination: AnyLeg, *, is_taker: bool) -> bool:
     """Whether a journal may be replaced by this old copy at this time. Otherwise no rule prevents a loss.
 
-    - A funding that never lapses, and that neither the copy nor the chain shows, cannot be voided.
+    - A funding that never lapses, and that the copy does not show, cannot be voided. It has to be over, or final, by
+      ``known_by``.
     - A taker that may have begun to collect, and whose claim is not final, has to run before ``collect_by``, like any
       taker that collects. If others pay it, it must not be paid again before.
     - A provider that has begun to collect, and whose payment's claim is not final, has to run before that payment's
@@ -175,7 +178,7 @@ def may_restore(world: World, after: Facts, source: AnyLeg, destination: AnyLeg,
         after: the facts of the copy.
     """
     own, number = (source, world.source) if is_taker else (destination, world.destination)
-    if not own.leg.lapses and not after.is_journaled and own.is_unsettled(number, Verb.FUND):
+    if world.region > known_by(after) and has_unknown_funding(world, after, source, destination):
         return False
     is_paid, collects = destination.fate(world.destination) is Fate.PAID, after.state.name == "collecting"
     shows_funding = after.state.name in ("funded", "counter_funded")
@@ -191,6 +194,20 @@ def may_restore(world: World, after: Facts, source: AnyLeg, destination: AnyLeg,
         return after.has_collect or not (collects or (begun and world.region >= Region.AT_DESTINATION))
     begun = destination.is_unsettled(world.destination, Verb.COLLECT) or (collects and after.has_collect)
     return not begun or (world.region <= Region.COLLECTING and not after.by_others)
+
+
+def has_unknown_funding(world: World, facts: Facts, source: AnyLeg, destination: AnyLeg) -> bool:
+    """Whether a party sent a funding that never lapses, that its old copy does not show, and that is not final."""
+    is_taker = isinstance(facts.state, TakerState)
+    own, number = (source, world.source) if is_taker else (destination, world.destination)
+    is_unknown = facts.is_old and not facts.is_journaled and not own.leg.lapses
+    return is_unknown and own.is_unsettled(number, Verb.FUND)
+
+
+def known_by(facts: Facts) -> int:
+    """The last region in which a funding that an old copy does not show may be neither final nor over. A taker waits
+    for it until the source's deadline. A provider has to send its refund before the margin of the source begins."""
+    return Region.BEFORE_SOURCE if isinstance(facts.state, TakerState) else Region.AT_DESTINATION
 
 
 def needs_dead_node(facts: Facts, dead: int, destination: AnyLeg) -> bool:

@@ -7,6 +7,7 @@ from typing import Final
 
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.legs.views import LegState, Verb
+from layer2.model.transactions import Finality
 from layer2.swap_rules import machine, outlook, provider_machine, taker_machine
 from layer2.swap_rules.machine import Act, LegEnd, Manner, Observed, Order, Step, Swap
 from layer2.swap_rules.outlook import Outlook
@@ -36,7 +37,7 @@ _TO_BITCOIN: Final = run("lightning-bitcoin", "taker", old_copy=True)
 _taker_agreed, _provider_agreed = taker_machine._agreed, provider_machine._agreed
 _paid_before, _is_forgotten = taker_machine._paid_before, taker_machine._is_forgotten
 _may_have_shown, _no_more_waiting = taker_machine._may_have_shown, provider_machine._no_more_waiting
-_cannot_void = machine._cannot_void
+_cannot_void, _without_funding = machine._cannot_void, provider_machine._without_funding
 _from_old_copy, _must_be_back_by = outlook._from_old_copy, outlook.must_be_back_by
 _FUND: Final = {LegEnd.SOURCE: Act(Verb.FUND, LegEnd.SOURCE), LegEnd.DESTINATION: Act(Verb.FUND, LegEnd.DESTINATION)}
 
@@ -128,6 +129,37 @@ def _forgets_unseen(swap: Swap, observed: Observed) -> bool:
 )
 def _always_waits(swap: Swap, observed: Observed) -> str | None:
     return None if swap.from_old_copy else _no_more_waiting(swap, observed)
+
+
+@_PROVIDER.calling(
+    "old copy: wait forever for a removed output",
+    _TO_BITCOIN,
+    place=provider_machine,
+    function="_without_funding",
+)
+def _waits_for_removed(swap: Swap, state: ProviderState, observed: Observed) -> Step | None:
+    return _without_funding(swap, state, observed) if isinstance(state, ProviderCounterFunding) else None
+
+
+@_PROVIDER.calling(
+    "old copy: a collected source proves nothing",
+    _TO_BITCOIN,
+    place=provider_machine,
+    function="_without_funding",
+)
+def _proves_nothing(swap: Swap, state: ProviderState, observed: Observed) -> Step | None:
+    is_collected = shows(observed.source, LegState.COLLECTED)
+    return None if is_collected else _without_funding(swap, state, observed)
+
+
+@_TAKER.calling(
+    "old copy: end without a read of the destination",
+    run("bitcoin-evm", "provider", finality=Finality.LATEST, funded_by_others=True, old_copy=True),
+    place=taker_machine,
+    function="_may_have_collected",
+)
+def _ends_unread(swap: Swap, observed: Observed) -> bool:
+    return False
 
 
 @_TAKER.calling("old copy: wait forever (taker)", _FROM_BITCOIN, place=machine, function="_cannot_void")

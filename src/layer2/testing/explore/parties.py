@@ -15,7 +15,7 @@ from enum import IntEnum
 from functools import cache
 from typing import Final, NamedTuple
 
-from layer2.legs.views import ActStatus, Side, Verb
+from layer2.legs.views import ActStatus, LegState, LegView, Side, Verb
 from layer2.swap_rules import decisions, outlook
 from layer2.swap_rules.machine import Act, ActView, LegEnd, Observed, Order, Swap
 from layer2.swap_rules.states import (
@@ -240,6 +240,9 @@ class Party:
             if posture != Posture.ABSENT:
                 acts[act] = ActView(_status(seen[act.end], act.verb, posture), posture == Posture.OUT)
         shown = {end: None if one is None else one.view for end, one in seen.items()}
+        own = self.acts[0].end
+        if self.acts[0] not in acts and not self.swap.leg(own).lapses:
+            shown[own] = _without_inputs(shown[own])
         return Observed(self.clock.now[region], shown[_SOURCE], shown[_DESTINATION], acts)
 
     def _number(self, journal: _Journal) -> int:
@@ -277,6 +280,12 @@ class Party:
             is_journaled=journal.postures[0] != Posture.ABSENT,
             has_collect=journal.postures[1] != Posture.ABSENT,
         )
+
+
+def _without_inputs(view: LegView | None) -> LegView | None:
+    """The view of a party that does not know the inputs of its funding, and so not that they are spent."""
+    is_voided = view is not None and view.state is LegState.NONE and view.over
+    return replace(view, over=False) if view is not None and is_voided else view
 
 
 def _status(seen: Seen | None, verb: Verb, posture: int) -> ActStatus:

@@ -13,6 +13,8 @@ from layer2.legs.views import Side, Verb
 from layer2.swap_rules.machine import LegEnd
 from layer2.testing.explore.checks import (
     World,
+    has_unknown_funding,
+    known_by,
     may_restore,
     needs_dead_node,
     provider_act_problem,
@@ -238,7 +240,10 @@ class _Search:
         if source == BLOCKED or destination == BLOCKED:
             return None
         for role in self.roles:
-            if role.facts(world).obliged_from <= region:
+            facts = role.facts(world)
+            if region == known_by(facts) and not facts.is_final and self._has_unknown_funding(world, facts):
+                return None
+            if facts.obliged_from <= region:
                 key = packed & role.mask
                 if key not in role.quiet:
                     answer = role.party.answer(world[role.place], region, *self._newest(role, packed, world))
@@ -247,6 +252,9 @@ class _Search:
                     return None
         legs = self._to(world, source, destination)
         return f"time: {REGION_NAMES[region + 1]}", legs + NEXT_REGION, True
+
+    def _has_unknown_funding(self, world: World, facts: Facts) -> bool:
+        return has_unknown_funding(world, facts, self.source, self.destination)
 
     def _to(self, world: World, source: int, destination: int) -> int:
         """The difference between two states of the legs."""
@@ -313,7 +321,18 @@ class _Search:
             if answer.repeats:
                 problems.append((f"the {party.role} sends a payment twice", answer.label + note))
             steps += self._done(role, world, answer, note)
+        if not facts.is_final and self._has_unknown_funding(world, facts):
+            steps.append(self._spend_coins(role, world))
         return steps, problems
+
+    def _spend_coins(self, role: _Role, world: World) -> _Step:
+        """The owner of the wallet spends all its coins, also those of a funding that the old copy does not show."""
+        source, destination = world.source, world.destination
+        if role.is_taker:
+            source = self.source.send(source, world.region, Verb.VOID)
+        else:
+            destination = self.destination.send(destination, world.region, Verb.VOID)
+        return f"the {role.party.role} spends all coins of its wallet", self._to(world, source, destination), True
 
     def _done(self, role: _Role, world: World, answer: Answer, note: str) -> list[_Step]:
         label, number = answer.label + note, world[role.place]
