@@ -232,9 +232,34 @@ async def test_a_swap_in_which_money_was_lost_is_not_stated(caller: Caller) -> N
 
 
 async def test_nothing_is_stated_about_a_swap_that_nobody_funded(caller: Caller) -> None:
+    await ended(caller.made, RELEASED, event="Refunded", paid=False)
+    caller.made.bob.shown = {"over": True}
+    assert await refusal(caller) == (409, "no_statement")
+
+
+async def test_no_node_is_asked_about_a_swap_that_cost_the_taker_nothing(caller: Caller) -> None:
     await ended(caller.made, ProviderReleased(None, None, "not funded"), event="Refunded", paid=False)
     caller.made.bob.shown = {"over": True}
     assert await refusal(caller) == (409, "no_statement")
+    assert caller.made.bob.observed == caller.made.lightning.observed == 0
+
+
+async def test_a_final_end_whose_evidence_is_of_a_newer_block_is_not_stated(caller: Caller) -> None:
+    signed = await ended(caller.made, COMPLETED)
+    # The storage of the finalized block cannot be proven, so the evidence is of the newest one.
+    caller.made.bob.confirms = ProofUndecided("not that final yet")
+    assert await refusal(caller) == (503, "end_not_final")
+    caller.made.bob.confirms = False
+    assert await refusal(caller) == (503, "end_not_final")
+    caller.made.bob.confirms = True
+    await stated(caller, signed)
+
+
+async def test_a_refused_request_leaves_no_search_behind(caller: Caller) -> None:
+    await ended(caller.made, COMPLETED)
+    caller.made.bob.shown = {"state": LegState.FUNDED}
+    assert await refusal(caller) == (503, "end_not_final")
+    assert caller.made.lightning.observed == 0
 
 
 @pytest.mark.parametrize(
