@@ -225,6 +225,13 @@ async def test_a_refund_is_stated_when_what_the_provider_paid_is_back_finally(ca
     assert (await stated(caller, signed)).statement.destination == SETTLED
 
 
+async def test_a_payment_that_the_node_has_deleted_is_not_stated_as_never_made(caller: Caller) -> None:
+    # The journal, which can be an old copy, does not show that no payment left.
+    await ended(caller.made, RELEASED, event="Refunded")
+    caller.made.lightning.shown = {"over": True}
+    assert await refusal(caller) == (409, "no_statement")
+
+
 async def test_a_swap_in_which_money_was_lost_is_not_stated(caller: Caller) -> None:
     await ended(caller.made, ProviderLost("0xaa", "bb", "too late"))
     assert await refusal(caller) == (409, "no_statement")

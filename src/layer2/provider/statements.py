@@ -204,6 +204,9 @@ class Statements:
         try:
             view = await layer.observe(htlc, leg.side)
             if view.state is LegState.NONE and view.over:
+                if not htlc.leg.ends_in_block:
+                    # A Lightning node can have deleted what it paid, or what it was paid.
+                    raise StatementRefused(f"the node on {protocol.value} has no payment, and one may have been made")
                 return _End(None, StatedLeg(None, StatedFinality.UNFUNDED))
             outcome = _final_outcome(view)
             if outcome is None:
