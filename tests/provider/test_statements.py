@@ -193,6 +193,17 @@ async def test_evidence_of_the_journal_is_confirmed_and_not_searched_for(caller:
     assert caller.made.bob.confirmed[-1] == (evidence, signed.terms.source.contract, Finality.FINALIZED)
 
 
+async def test_a_proof_that_has_no_space_for_the_statement_is_kept_without_it(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed = await ended(caller.made, COMPLETED)
+    data = TransferProof(signed, caller.made.bob.found, None).to_bytes()
+    await caller.made.journal.save_proof(signed.terms.swap_id, data)
+    monkeypatch.setattr("layer2.proofs.model._MAX_BYTES", len(data))
+    assert (await stated(caller, signed)).statement.outcome is StatedOutcome.COMPLETED
+    assert await caller.made.journal.load_proof(signed.terms.swap_id) == data
+
+
 async def test_evidence_whose_block_is_gone_is_searched_for_again(caller: Caller) -> None:
     signed = await ended(caller.made, COMPLETED)
     assert isinstance(signed.terms.source, EvmLeg)
