@@ -50,6 +50,8 @@ SETTLED = StatedLeg(None, StatedFinality.SETTLED)
 UNFUNDED = StatedLeg(None, StatedFinality.UNFUNDED)
 PATH = f"/v1/swaps/{'01' * 16}/statement"
 DAY = 24 * 3600
+PAUSE = 30
+"""Seconds that the provider asks a taker to wait."""
 
 
 @pytest.fixture
@@ -154,9 +156,11 @@ async def test_nothing_is_stated_while_the_end_of_a_leg_is_not_final(caller: Cal
     for shown in ({"state": LegState.COLLECTED, "arrived": True}, {"state": LegState.FUNDED}, {}):
         node.shown = shown
         assert await refusal(caller) == (503, "end_not_final")
+        caller.made.clock.time += PAUSE
     async with caller.session.get(caller.url + PATH, headers=bearer(1)) as answer:
-        assert answer.headers["Retry-After"] == "30"
+        assert answer.headers["Retry-After"] == str(PAUSE)
     node.shown = COLLECTED
+    caller.made.clock.time += PAUSE
     await stated(caller, signed)
 
 
@@ -267,10 +271,24 @@ async def test_a_final_end_whose_evidence_is_of_a_newer_block_is_not_stated(call
     # The storage of the finalized block cannot be proven, so the evidence is of the newest one.
     caller.made.bob.confirms = ProofUndecided("not that final yet")
     assert await refusal(caller) == (503, "end_not_final")
+    caller.made.clock.time += PAUSE
     caller.made.bob.confirms = False
     assert await refusal(caller) == (503, "end_not_final")
+    caller.made.clock.time += PAUSE
     caller.made.bob.confirms = True
     await stated(caller, signed)
+
+
+async def test_an_end_that_is_not_final_is_searched_for_again_after_the_pause_only(caller: Caller) -> None:
+    signed = await ended(caller.made, COMPLETED)
+    caller.made.bob.shown = {"state": LegState.FUNDED}
+    for _ in range(5):
+        assert await refusal(caller) == (503, "end_not_final")
+    assert caller.made.bob.observed == 1
+    caller.made.bob.shown = COLLECTED
+    caller.made.clock.time += PAUSE
+    await stated(caller, signed)
+    assert caller.made.bob.observed == 2
 
 
 async def test_a_refused_request_leaves_no_search_behind(caller: Caller) -> None:
@@ -312,6 +330,7 @@ async def test_evidence_of_another_end_than_the_view_is_not_stated(caller: Calle
     assert isinstance(signed.terms.source, EvmLeg)
     caller.made.bob.found = made.evidence_of(signed.terms.source, signed.terms, event="Refunded")
     assert await refusal(caller) == (503, "end_not_final")
+    caller.made.clock.time += PAUSE
     caller.made.bob.found = None
     assert await refusal(caller) == (503, "end_not_final")
 

@@ -80,6 +80,8 @@ class Statements:
     book: SwapBook
     clock: Clock
     _searching: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _in_vain: dict[Htlc, float] = field(default_factory=dict)
+    """When a search last found no final end, by leg; for the time of the pause."""
 
     async def make(self, record: SwapRecord) -> SignedStatement:
         """The statement of a swap.
@@ -161,7 +163,23 @@ class Statements:
         if leg.htlc.leg.ends_in_block and self.clock.now() - record.updated_at > _OLDEST_SECONDS:
             raise StatementRefused("the swap ended too long ago, and the journal has no evidence of it")
         async with self._searching:
-            return await self._searched(leg)
+            self._check_pause(leg)
+            try:
+                return await self._searched(leg)
+            except StatementRefused:
+                self._in_vain[leg.htlc] = self.clock.now()
+                raise
+
+    def _check_pause(self, leg: _Leg) -> None:
+        """Check that a chain was not searched for the leg just before: a taker can leave a release unused, and ask.
+
+        Raises:
+            StatementRefused: it was.
+        """
+        now = self.clock.now()
+        self._in_vain = {htlc: at for htlc, at in self._in_vain.items() if now - at < _PAUSE_SECONDS}
+        if leg.htlc.leg.ends_in_block and leg.htlc in self._in_vain:
+            raise _not_final(f"the end on {leg.htlc.leg.protocol.value} was not final when it was last searched for")
 
     async def _was_never_funded(self, record: SwapRecord, leg: _Leg) -> bool:
         """Whether the leg is the provider's to fund, and the journal shows that no funding ever left."""
