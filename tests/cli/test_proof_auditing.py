@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 import os
@@ -17,6 +18,7 @@ from unittest import mock
 import pytest
 
 from cli.running import Ran, layer2_here
+from layer2.cli.proof_batches import given
 from layer2.formats.bitcoin_block import decode_header
 from layer2.legs.evidence import BitcoinSpendEvidence
 from layer2.model.transactions import SwapId
@@ -132,6 +134,20 @@ def test_bad_files_are_reported_and_stop_nothing(home: Path) -> None:
         "signed.json": "terms_signature",
         "half.json": "proof_of_one_leg",
     }
+
+
+def test_a_folder_may_be_deeper_than_the_interpreter_recurses(tmp_path: Path) -> None:
+    deepest = tmp_path.joinpath(*["a"] * 150)
+    deepest.mkdir(parents=True)
+    for place in (tmp_path / "a" / "b.json", deepest / "x.json", tmp_path / "c.json"):
+        place.write_text("no proof")
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 75)
+    try:
+        found = [Path(each.name).name for each in given([tmp_path], None)]
+    finally:
+        sys.setrecursionlimit(limit)
+    assert found == ["x.json", "b.json", "c.json"]
 
 
 def test_a_file_s_name_that_is_no_text_is_reported(home: Path) -> None:

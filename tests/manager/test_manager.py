@@ -22,6 +22,7 @@ from layer2.errors import (
     JournalError,
     NodeUnreachable,
     Outcome,
+    ProofUndecided,
     ProtocolNotConfigured,
     ProtocolNotImplemented,
     TaskCancelled,
@@ -35,6 +36,7 @@ from layer2.journal.sql_journal import SqlJournal
 from layer2.local.parties import write_secret
 from layer2.manager import wiring
 from layer2.manager.records import TransferRecords
+from layer2.proofs import ProofPolicy, Requirement
 from layer2.swap_rules.states import (
     TakerAbandoned,
     TakerCollecting,
@@ -55,6 +57,7 @@ from manager.fakes import (
     eventually,
     move,
 )
+from proofs import made_proofs as made
 
 
 class Parts:
@@ -109,6 +112,31 @@ async def started(layers: Layer2Manager, key: str | None = None) -> Transfer:
 
 COLLECTING = TakerCollecting("0xsource", "0xdestination", has_arrived=False, final_at=None)
 ARRIVED = TakerCollecting("0xsource", "0xdestination", has_arrived=True, final_at=1_790_000_099)
+
+
+# Verifying.
+
+
+async def test_a_local_node_with_mainnet_s_chain_id_confirms_no_proof_of_mainnet(
+    parts: Parts, layers: Layer2Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def confirm_evidence(*_: object, **__: object) -> bool:
+        return True
+
+    monkeypatch.setattr(FakeClient, "confirm_evidence", confirm_evidence, raising=False)
+    public = made.lightning_leg(made.invoice(prefix="bc"), prefix="bc")
+    policy = ProofPolicy(
+        Requirement.AS_AGREED,
+        providers=frozenset({made.PROVIDER_KEY}),
+        networks=frozenset({"mainnet", "regtest"}),
+        tokens={60808: {made.TOKEN: 8}},
+    )
+    assert await layers.verify_cross_layer_proof_async(made.to_lightning(), policy=policy)
+    proof = made.to_lightning(made.terms(destination=public, network="mainnet"))
+    with pytest.raises(ProofUndecided, match="your nodes are of regtest"):
+        await layers.verify_cross_layer_proof_async(proof, policy=policy)
+    with pytest.raises(ProofUndecided, match="your nodes are of regtest"):
+        await layers.check_transfer_proof_async(proof, policy=policy)
 
 
 # Initializing.

@@ -55,6 +55,22 @@ def test_two_terms_of_one_swap_id_are_one_payment() -> None:
     assert duplicate.shared == f"swap_id {agreed.swap_id}"
 
 
+def test_a_swap_of_another_provider_with_the_same_id_is_another_payment() -> None:
+    other = made.PAYEE
+    agreed = terms(2, swap_id=terms(1).swap_id, provider=other.public_key.format()[1:])
+    proof = replace(completed(2, agreed), terms=made.signed(agreed, other))
+    found = audit([entry("a", proof), entry("b", completed(1))])
+    assert [each.name for each in found.completed] == ["a", "b"]
+
+
+def test_a_payment_on_a_local_network_does_not_take_one_on_mainnet_out_of_the_sums() -> None:
+    text = made.invoice(prefix="bc", preimage=preimage_of(1))
+    public = terms(1, network="mainnet", destination=made.lightning_leg(text, prefix="bc"))
+    found = audit([entry("a", completed(1)), entry("b", completed(1, public))])
+    assert [each.name for each in found.completed] == ["a", "b"]
+    assert {each.party.network for each in found.totals} == {"regtest", "mainnet"}
+
+
 def test_one_payment_hash_in_two_locks_is_one_payment() -> None:
     first, second = completed(1), completed(1, terms(1, swap_id=SwapId("ff" * 16)))
     locks = [each for one in (first, second) for each in entry("x", one).keys if each.startswith("lock_id")]

@@ -115,8 +115,8 @@ class SetLayer(JoiningLegs):
     joins: int = 0
     found: LegEvidence | None = None
     """The evidence of every leg."""
-    confirms: bool | Exception = False
-    """Whether the node still has the block of evidence."""
+    confirms: bool | Exception | None = None
+    """Whether the node has the block of evidence as a final one. None: it has that of ``found``."""
     observed: int = 0
     confirmed: list[tuple[LegEvidence, bytes | None, Finality]] = field(default_factory=list)
 
@@ -198,7 +198,7 @@ class SetLayer(JoiningLegs):
         self.confirmed.append((evidence, contract, finality))
         if isinstance(self.confirms, Exception):
             raise self.confirms
-        return self.confirms
+        return evidence == self.found if self.confirms is None else self.confirms
 
     def _fail(self) -> None:
         if self.away is not None:

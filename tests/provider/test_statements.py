@@ -50,6 +50,8 @@ SETTLED = StatedLeg(None, StatedFinality.SETTLED)
 UNFUNDED = StatedLeg(None, StatedFinality.UNFUNDED)
 PATH = f"/v1/swaps/{'01' * 16}/statement"
 DAY = 24 * 3600
+PAUSE = 30
+"""Seconds that the provider asks a taker to wait."""
 
 
 @pytest.fixture
@@ -154,9 +156,11 @@ async def test_nothing_is_stated_while_the_end_of_a_leg_is_not_final(caller: Cal
     for shown in ({"state": LegState.COLLECTED, "arrived": True}, {"state": LegState.FUNDED}, {}):
         node.shown = shown
         assert await refusal(caller) == (503, "end_not_final")
+        caller.made.clock.time += PAUSE
     async with caller.session.get(caller.url + PATH, headers=bearer(1)) as answer:
-        assert answer.headers["Retry-After"] == "30"
+        assert answer.headers["Retry-After"] == str(PAUSE)
     node.shown = COLLECTED
+    caller.made.clock.time += PAUSE
     await stated(caller, signed)
 
 
@@ -193,6 +197,17 @@ async def test_evidence_of_the_journal_is_confirmed_and_not_searched_for(caller:
     assert caller.made.bob.confirmed[-1] == (evidence, signed.terms.source.contract, Finality.FINALIZED)
 
 
+async def test_a_proof_that_has_no_space_for_the_statement_is_kept_without_it(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed = await ended(caller.made, COMPLETED)
+    data = TransferProof(signed, caller.made.bob.found, None).to_bytes()
+    await caller.made.journal.save_proof(signed.terms.swap_id, data)
+    monkeypatch.setattr("layer2.proofs.model._MAX_BYTES", len(data))
+    assert (await stated(caller, signed)).statement.outcome is StatedOutcome.COMPLETED
+    assert await caller.made.journal.load_proof(signed.terms.swap_id) == data
+
+
 async def test_evidence_whose_block_is_gone_is_searched_for_again(caller: Caller) -> None:
     signed = await ended(caller.made, COMPLETED)
     assert isinstance(signed.terms.source, EvmLeg)
@@ -225,6 +240,13 @@ async def test_a_refund_is_stated_when_what_the_provider_paid_is_back_finally(ca
     assert (await stated(caller, signed)).statement.destination == SETTLED
 
 
+async def test_a_payment_that_the_node_has_deleted_is_not_stated_as_never_made(caller: Caller) -> None:
+    # The journal, which can be an old copy, does not show that no payment left.
+    await ended(caller.made, RELEASED, event="Refunded")
+    caller.made.lightning.shown = {"over": True}
+    assert await refusal(caller) == (409, "no_statement")
+
+
 async def test_a_swap_in_which_money_was_lost_is_not_stated(caller: Caller) -> None:
     await ended(caller.made, ProviderLost("0xaa", "bb", "too late"))
     assert await refusal(caller) == (409, "no_statement")
@@ -232,9 +254,48 @@ async def test_a_swap_in_which_money_was_lost_is_not_stated(caller: Caller) -> N
 
 
 async def test_nothing_is_stated_about_a_swap_that_nobody_funded(caller: Caller) -> None:
+    await ended(caller.made, RELEASED, event="Refunded", paid=False)
+    caller.made.bob.shown = {"over": True}
+    assert await refusal(caller) == (409, "no_statement")
+
+
+async def test_no_node_is_asked_about_a_swap_that_cost_the_taker_nothing(caller: Caller) -> None:
     await ended(caller.made, ProviderReleased(None, None, "not funded"), event="Refunded", paid=False)
     caller.made.bob.shown = {"over": True}
     assert await refusal(caller) == (409, "no_statement")
+    assert caller.made.bob.observed == caller.made.lightning.observed == 0
+
+
+async def test_a_final_end_whose_evidence_is_of_a_newer_block_is_not_stated(caller: Caller) -> None:
+    signed = await ended(caller.made, COMPLETED)
+    # The storage of the finalized block cannot be proven, so the evidence is of the newest one.
+    caller.made.bob.confirms = ProofUndecided("not that final yet")
+    assert await refusal(caller) == (503, "end_not_final")
+    caller.made.clock.time += PAUSE
+    caller.made.bob.confirms = False
+    assert await refusal(caller) == (503, "end_not_final")
+    caller.made.clock.time += PAUSE
+    caller.made.bob.confirms = True
+    await stated(caller, signed)
+
+
+async def test_an_end_that_is_not_final_is_searched_for_again_after_the_pause_only(caller: Caller) -> None:
+    signed = await ended(caller.made, COMPLETED)
+    caller.made.bob.shown = {"state": LegState.FUNDED}
+    for _ in range(5):
+        assert await refusal(caller) == (503, "end_not_final")
+    assert caller.made.bob.observed == 1
+    caller.made.bob.shown = COLLECTED
+    caller.made.clock.time += PAUSE
+    await stated(caller, signed)
+    assert caller.made.bob.observed == 2
+
+
+async def test_a_refused_request_leaves_no_search_behind(caller: Caller) -> None:
+    await ended(caller.made, COMPLETED)
+    caller.made.bob.shown = {"state": LegState.FUNDED}
+    assert await refusal(caller) == (503, "end_not_final")
+    assert caller.made.lightning.observed == 0
 
 
 @pytest.mark.parametrize(
@@ -269,6 +330,7 @@ async def test_evidence_of_another_end_than_the_view_is_not_stated(caller: Calle
     assert isinstance(signed.terms.source, EvmLeg)
     caller.made.bob.found = made.evidence_of(signed.terms.source, signed.terms, event="Refunded")
     assert await refusal(caller) == (503, "end_not_final")
+    caller.made.clock.time += PAUSE
     caller.made.bob.found = None
     assert await refusal(caller) == (503, "end_not_final")
 

@@ -21,6 +21,7 @@ from layer2.cli.wording import at_time
 from layer2.errors import ConfigurationError, FormatError, InvalidRequest, ProofRefused, SignerError
 from layer2.formats.evm_address import to_checksum
 from layer2.formats.evm_hex import parse_data
+from layer2.formats.printable import printable
 from layer2.legs.evm import EvmLeg
 from layer2.legs.views import Side
 from layer2.ports.clock import SystemEntropy
@@ -158,7 +159,7 @@ def check(file: Path, challenge: Path, answer: Path, *, session: InSession) -> R
         f"holds: the holder has used {_key_words(keys[0], terms)}",
         *(f"       also {_key_words(each, terms)}" for each in keys[1:]),
         "not shown: who used it, and that your challenge was not passed on",
-        f"not checked here: layer2 proof verify {file}",
+        f"not checked here: layer2 proof verify {printable(str(file))}",
     ]
     return Result({"file": str(file), "verifier": asked.verifier, "keys": data}, lines)
 

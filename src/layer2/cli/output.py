@@ -97,7 +97,7 @@ class Terminal:
 
     def say(self, text: str) -> None:
         """Write one line of progress to stderr."""
-        self.progress.print(text, soft_wrap=True)
+        self.progress.print(_shown(text), soft_wrap=True)
 
     @contextmanager
     def working(self, text: str) -> Iterator[None]:
@@ -132,20 +132,29 @@ class Terminal:
         else:
             for line in result.text:
                 if isinstance(line, str):
-                    print(line)
+                    print(_shown(line))
                 else:
                     _console(sys.stdout).print(line)
             sys.stdout.flush()
         for warning in result.warnings:
             self.say(f"warning: {warning}")
         if result.problem is not None:
-            self.say(f"error: {sentence(result.problem, time.time())}")
+            self._say_error(result.problem)
 
     def error(self, error: Layer2Error) -> None:
         """Write the error as one sentence to stderr; with ``--json`` also as the envelope to stdout."""
         if self.json:
             print(_envelope(None, error), flush=True)
-        self.say(f"error: {sentence(error, time.time())}")
+        self._say_error(error)
+
+    def _say_error(self, error: Layer2Error) -> None:
+        # It can name a file of a stranger, whose name must not look like another line.
+        self.say(f"error: {_shown(sentence(error, time.time()), but='')}")
+
+
+def _shown(text: str, *, but: str = "\n") -> str:
+    """Text without what a terminal executes or no encoding has: names of files are bytes that anyone chooses."""
+    return "".join([sign if sign.isprintable() or sign in but else " " for sign in text])
 
 
 def _console(file: TextIO) -> Console:
@@ -159,4 +168,5 @@ def _envelope(data: Mapping[str, object] | None, error: Layer2Error | None, warn
     """The JSON object of ``--json`` in one line."""
     described = None if error is None else fields_of(error, *_ERROR_FIELDS)
     content = {"schema": _SCHEMA, "ok": error is None, "data": data, "error": described, "warnings": list(warnings)}
-    return json.dumps(content, ensure_ascii=False)
+    # In ASCII, so that no text in it is a control character of a terminal, or one that the output cannot encode.
+    return json.dumps(content)

@@ -105,6 +105,20 @@ def given(paths: Iterable[Path], stream: BinaryIO | None) -> Iterator[Given]:
 
 
 def _folder(folder: Path) -> Iterator[Given]:
+    # Not by recursion: the limit of the interpreter is below the depth that a stranger's archive can have.
+    waiting = [_files(folder)]
+    while waiting:
+        found = next(waiting[-1], None)
+        if found is None:
+            waiting.pop()
+        elif isinstance(found, Given):
+            yield found
+        else:
+            waiting.append(_files(found))
+
+
+def _files(folder: Path) -> Iterator[Given | Path]:
+    """The proofs in a folder, and its folders, in the order of their names' bytes."""
     try:
         with os.scandir(folder) as found:
             entries = sorted(found, key=lambda each: os.fsencode(each.name))
@@ -114,7 +128,7 @@ def _folder(folder: Path) -> Iterator[Given]:
         return
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
-            yield from _folder(Path(entry.path))
+            yield Path(entry.path)
         elif entry.name.endswith(_SUFFIX):
             yield Given(_name(entry.path), Path(entry.path))
 

@@ -146,7 +146,7 @@ def show(file: Path, *, session: InSession) -> Result:
             for text in leg_lines(leg, whole=session.verbose)
         ),
         f"evidence   source: {_kind(proof.source_leg)}; destination: {_kind(proof.destination_leg)}",
-        f"not checked yet: layer2 proof verify {file}",
+        f"not checked yet: layer2 proof verify {printable(str(file))}",
     ]
     return Result({"file": str(file), "terms": write_terms(terms), "proof_id": proof.proof_id.hex()}, lines)
 

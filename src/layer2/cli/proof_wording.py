@@ -51,7 +51,7 @@ def report_lines(file: Path, report: ProofReport, *, is_real: bool) -> list[str]
         verdict = f"holds: {_OUTCOMES[report.outcome]}"
     else:
         verdict = f"not shown: it states {_OUTCOMES[report.outcome]}, but nothing shows that this is real"
-    lines: list[str] = [f"{file}   {verdict}"]
+    lines: list[str] = [f"{printable(str(file))}   {verdict}"]
     for name, leg in (("source", report.source), ("destination", report.destination)):
         lines.append(f"  {name:<12} {leg.protocol.value:<10} {_shown_words(leg, report)}")
     lines.append(f"  {'preimage':<12} {_MAKERS[report.preimage_maker]}")

@@ -102,7 +102,8 @@ class Layer2Manager(TransferCalls, ProtocolAccess):
         """
         check_proof_type(proof)
         wiring = self._entered()
-        checked = verify_proof(proof, configured_policy(self.config, policy), wiring.clients)
+        whole = configured_policy(self.config, policy)
+        checked = verify_proof(proof, whole, wiring.clients, network=self.config.network)
         return await self._limited(checked, timeout, "verify_cross_layer_proof_async")
 
     async def check_transfer_proof_async(
@@ -124,7 +125,8 @@ class Layer2Manager(TransferCalls, ProtocolAccess):
         """
         check_proof_type(proof)
         wiring = self._entered()
-        checked = confirmed_report(proof, configured_policy(self.config, policy), wiring.clients)
+        whole = configured_policy(self.config, policy)
+        checked = confirmed_report(proof, whole, wiring.clients, network=self.config.network)
         return await self._limited(checked, timeout, "check_transfer_proof_async")
 
     async def answer_holder_challenge_async(

@@ -43,11 +43,18 @@ def configured_policy(config: Layer2Config, policy: ProofPolicy | None) -> Proof
     )
 
 
-async def verify_proof(proof: TransferProof, policy: ProofPolicy, clients: Mapping[Layer2ProtocolType, object]) -> bool:
+async def verify_proof(
+    proof: TransferProof,
+    policy: ProofPolicy,
+    clients: Mapping[Layer2ProtocolType, object],
+    *,
+    network: str | None = None,
+) -> bool:
     """Whether the proof shows a completed transfer under the policy, with each leg at the level that it requires.
 
     Args:
         clients: the verifier's own clients; those of layers whose evidence has a header can confirm it.
+        network: of the clients' nodes; None if the caller knows that it is that of the terms.
 
     Raises:
         InvalidRequest: the policy has trusted headers, to which no headers lead here.
@@ -55,7 +62,7 @@ async def verify_proof(proof: TransferProof, policy: ProofPolicy, clients: Mappi
             but a header that anyone can make stands against the proof.
     """
     try:
-        report = await confirmed_report(proof, policy, clients)
+        report = await confirmed_report(proof, policy, clients, network=network)
     except ProofRefused as error:
         LOG.info("proof refused: %s", error)
         return False
@@ -71,9 +78,16 @@ async def verify_proof(proof: TransferProof, policy: ProofPolicy, clients: Mappi
 
 
 async def confirmed_report(
-    proof: TransferProof, policy: ProofPolicy, clients: Mapping[Layer2ProtocolType, object]
+    proof: TransferProof,
+    policy: ProofPolicy,
+    clients: Mapping[Layer2ProtocolType, object],
+    *,
+    network: str | None = None,
 ) -> ProofReport:
     """What the proof shows under the policy, with what the verifier's own nodes confirm.
+
+    Args:
+        clients, network: as ``verify_proof``.
 
     Raises:
         InvalidRequest: as ``verify_proof``.
@@ -87,6 +101,9 @@ async def confirmed_report(
     for leg, evidence in ((offline.source, proof.source_leg), (offline.destination, proof.destination_leg)):
         if leg.header is None or evidence is None or _is_enough(leg, policy, clients.get(leg.protocol)):
             continue
+        if network not in (None, offline.terms.network):
+            # A local network can have mainnet's chain id, and so its lock ids.
+            raise ProofUndecided(f"the proof is of {offline.terms.network}, and your nodes are of {network}")
         finality = Finality.FINALIZED if policy.requires is Requirement.FINALIZED else leg.leg.finality
         await _confirm(leg, evidence, finality, clients.get(leg.protocol))
         headers[leg.protocol, leg.header.hash] = finality

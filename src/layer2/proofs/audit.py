@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Final
 
 from layer2.errors.base import InvalidRequest
 from layer2.model.layers import Layer2ProtocolType
@@ -18,6 +19,8 @@ from layer2.proofs.policy import ProofLevel
 from layer2.terms.documents import Terms
 
 __all__ = ["Audit", "Duplicate", "Entry", "Party", "PlacedBlock", "Total", "audit", "entry_of"]
+
+_SWAP_ID: Final = "swap_id"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -66,6 +69,9 @@ class Entry:
     name: str
     """The file, or the place in a stream."""
     proof_id: bytes
+    network: str
+    provider: bytes
+    """The key that signed the terms."""
     outcome: ProofOutcome
     amount: int
     """Satoshi that the destination receives."""
@@ -114,10 +120,12 @@ def entry_of(name: str, proof: TransferProof, report: ProofReport) -> Entry:
     owed = owed_of(terms)
     legs = ((terms.source, proof.source_leg), (terms.destination, proof.destination_leg))
     names = [leg.money_name(evidence, of_leg) for (leg, evidence), of_leg in zip(legs, owed, strict=True)]
-    keys = [f"payment_hash {terms.payment_hash.hex()}", f"swap_id {terms.swap_id}", *filter(None, names)]
+    keys = [f"payment_hash {terms.payment_hash.hex()}", f"{_SWAP_ID} {terms.swap_id}", *filter(None, names)]
     return Entry(
         name=name,
         proof_id=proof.proof_id,
+        network=terms.network,
+        provider=terms.provider,
         outcome=report.outcome,
         amount=terms.amount,
         blocks=tuple(
@@ -140,20 +148,22 @@ def entry_of(name: str, proof: TransferProof, report: ProofReport) -> Entry:
 def audit(entries: Iterable[Entry]) -> Audit:
     """Count each payment once, and sum the completed transfers.
 
-    Two proofs are of one payment if they share a key. The first in the given order counts. A refund counts only if it
-    shares no key with a completed transfer, wherever that one is in the order: a refund that a stranger adds cannot
-    take a transfer out of the sums.
+    Two proofs are of one payment if they share a key on one network, and a swap id also of one provider: the taker
+    chooses the id, and knows those of strangers from their proofs. The first in the given order counts. A refund counts
+    only if it shares no key with a completed transfer, wherever that one is in the order: a refund that a stranger adds
+    cannot take a transfer out of the sums.
     """
-    counted: dict[str, Entry] = {}
+    counted: dict[tuple[str, bytes, str], Entry] = {}
     lists: dict[ProofOutcome, list[Entry]] = {ProofOutcome.COMPLETED: [], ProofOutcome.REFUNDED: []}
     duplicates: list[tuple[int, Duplicate]] = []
     # A stable sort: the order within each outcome stays.
     for place, entry in sorted(enumerate(entries), key=lambda each: each[1].outcome is ProofOutcome.REFUNDED):
-        shared = next((key for key in entry.keys if key in counted), None)
+        scoped = {(entry.network, entry.provider if key.startswith(_SWAP_ID) else b"", key): key for key in entry.keys}
+        shared = next((each for each in scoped if each in counted), None)
         if shared is not None:
-            duplicates.append((place, Duplicate(entry, counted[shared], shared)))
+            duplicates.append((place, Duplicate(entry, counted[shared], scoped[shared])))
             continue
-        counted.update(dict.fromkeys(entry.keys, entry))
+        counted.update(dict.fromkeys(scoped, entry))
         lists[entry.outcome].append(entry)
     completed = lists[ProofOutcome.COMPLETED]
     return Audit(

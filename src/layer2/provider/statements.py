@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from layer2.assembly import Layers
-from layer2.errors import JournalError, NodeUnreachable, ProofRefused, ProofUndecided, StatementRefused
+from layer2.errors import FormatError, JournalError, NodeUnreachable, ProofRefused, ProofUndecided, StatementRefused
 from layer2.legs.evidence import LegEvidence
 from layer2.legs.leg import Htlc
 from layer2.legs.shown import BlockRef, EvidencePolicy, LegOutcome, Owed
@@ -80,6 +80,8 @@ class Statements:
     book: SwapBook
     clock: Clock
     _searching: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _in_vain: dict[Htlc, float] = field(default_factory=dict)
+    """When a search last found no final end, by leg; for the time of the pause."""
 
     async def make(self, record: SwapRecord) -> SignedStatement:
         """The statement of a swap.
@@ -91,8 +93,12 @@ class Statements:
         signed = record_terms(record)
         if signed is None or not record.is_final:
             raise _not_final("the swap has not ended")
-        if not isinstance(record_state(record), ProviderCompleted | ProviderReleased):
+        state = record_state(record)
+        if not isinstance(state, ProviderCompleted | ProviderReleased):
             raise StatementRefused("the swap neither completed nor was refunded")
+        if isinstance(state, ProviderReleased) and state.source_tx_id is None and not record.from_old_copy:
+            # Such a swap costs a taker nothing, so its legs are not searched for at each request.
+            raise StatementRefused("the taker never paid")
         if signed.terms.provider != self.signer.public_key:
             raise StatementRefused("the provider has another key than the one that signed the terms")
         stored = await self._proof(record, signed)
@@ -107,8 +113,8 @@ class Statements:
             raise StatementRefused(f"the provider's own proof says otherwise: {error.check}") from error
         try:
             await self.journal.save_proof(record.swap_id, proof.to_bytes())
-        except JournalError as error:
-            # The next request makes another one, which is as true.
+        except (JournalError, FormatError) as error:
+            # The next request makes another one, which is as true. A taker can make evidence that leaves it no space.
             LOG.warning("statement_not_kept", swap_id=record.swap_id, reason=error.message)
         return made
 
@@ -123,9 +129,11 @@ class Statements:
         owed = owed_of(terms)
         source = _Leg(LegEnd.SOURCE, Side.PAYEE, Htlc(terms.source, terms.payment_hash, digest), owed[0])
         destination = _Leg(LegEnd.DESTINATION, Side.PAYER, Htlc(terms.destination, terms.payment_hash, digest), owed[1])
-        ends = await asyncio.gather(
-            self._end(record, source, proof.source_leg), self._end(record, destination, proof.destination_leg)
-        )
+        # One after the other: if one is refused, no search for the other goes on without a request.
+        ends = [
+            await self._end(record, leg, evidence)
+            for leg, evidence in ((source, proof.source_leg), (destination, proof.destination_leg))
+        ]
         outcome = _outcome(ends[0].outcome, ends[1].outcome)
         if isinstance(record_state(record), ProviderCompleted) is not (outcome is StatedOutcome.COMPLETED):
             raise StatementRefused("the provider's journal and its nodes do not agree on the end")
@@ -155,7 +163,23 @@ class Statements:
         if leg.htlc.leg.ends_in_block and self.clock.now() - record.updated_at > _OLDEST_SECONDS:
             raise StatementRefused("the swap ended too long ago, and the journal has no evidence of it")
         async with self._searching:
-            return await self._searched(leg)
+            self._check_pause(leg)
+            try:
+                return await self._searched(leg)
+            except StatementRefused:
+                self._in_vain[leg.htlc] = self.clock.now()
+                raise
+
+    def _check_pause(self, leg: _Leg) -> None:
+        """Check that a chain was not searched for the leg just before: a taker can leave a release unused, and ask.
+
+        Raises:
+            StatementRefused: it was.
+        """
+        now = self.clock.now()
+        self._in_vain = {htlc: at for htlc, at in self._in_vain.items() if now - at < _PAUSE_SECONDS}
+        if leg.htlc.leg.ends_in_block and leg.htlc in self._in_vain:
+            raise _not_final(f"the end on {leg.htlc.leg.protocol.value} was not final when it was last searched for")
 
     async def _was_never_funded(self, record: SwapRecord, leg: _Leg) -> bool:
         """Whether the leg is the provider's to fund, and the journal shows that no funding ever left."""
@@ -167,7 +191,7 @@ class Statements:
         )
 
     async def _confirmed(self, leg: _Leg, evidence: LegEvidence) -> _End | None:
-        """The end that evidence of the journal shows, if the node still has its block; None if it has another one.
+        """The end that evidence shows, if the node has its block; None if the node has another one.
 
         Raises:
             StatementRefused: the block is not final yet.
@@ -198,6 +222,9 @@ class Statements:
         try:
             view = await layer.observe(htlc, leg.side)
             if view.state is LegState.NONE and view.over:
+                if not htlc.leg.ends_in_block:
+                    # A Lightning node can have deleted what it paid, or what it was paid.
+                    raise StatementRefused(f"the node on {protocol.value} has no payment, and one may have been made")
                 return _End(None, StatedLeg(None, StatedFinality.UNFUNDED))
             outcome = _final_outcome(view)
             if outcome is None:
@@ -205,12 +232,11 @@ class Statements:
             if not htlc.leg.ends_in_block:
                 return _End(outcome, StatedLeg(None, StatedFinality.SETTLED))
             evidence = await layer.evidence(htlc, leg.side)
-            shown = None if evidence is None else htlc.leg.check_evidence(evidence, leg.owed, EvidencePolicy())
-            if shown is None or shown.header is None or shown.outcome is not outcome:
-                raise _not_final(f"the node shows no evidence of the end on {protocol.value} now")
-            return _in_block(outcome, shown.header)
-        except ProofRefused as error:
-            raise _not_final(f"the node shows other evidence on {protocol.value}: {error.check}") from error
+            # The end is final, and yet the evidence can be of a newer block, whose state a pruned node still has.
+            known = None if evidence is None else await self._confirmed(leg, evidence)
+            if known is None or known.outcome is not outcome:
+                raise _not_final(f"the node shows no final evidence of the end on {protocol.value} now")
+            return known
         finally:
             if not self.book.under(htlc.payment_hash):
                 # The search made the layer follow the leg.
