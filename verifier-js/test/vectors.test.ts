@@ -31,11 +31,13 @@ test("there are vectors of each verdict", () => {
   assert.ok(VECTORS.some((vector) => vector.verdict === "refused"));
 });
 
-for (const vector of VECTORS) {
-  test(`vector ${vector.name}`, () => {
-    assert.deepEqual(answerTo(vector), { verdict: vector.verdict, result: vector.result });
-  });
-}
+test("the verifier gives the verdict and the result of each vector", () => {
+  const answers = VECTORS.map((vector) => ({ name: vector.name, ...answerTo(vector) }));
+  assert.deepEqual(
+    answers,
+    VECTORS.map(({ name, verdict, result }) => ({ name, verdict, result })),
+  );
+});
 
 test("the command gives the answer to each vector, in their order", () => {
   const command = fileURLToPath(new URL("../src/bin/layer2-verify.js", import.meta.url));
