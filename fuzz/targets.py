@@ -27,7 +27,7 @@ from layer2.legs.views import Side
 from layer2.proofs.model import TransferProof
 from layer2.protocols.evm.rpc.answers import BatchRefused, read_answers
 from layer2.protocols.lightning.recipients.recipient import Lnurl, NodeKey, read_recipient
-from proofs import fuzzed_rootstock, made_bitcoin, made_proofs, made_rootstock
+from proofs import fuzzed_holding, fuzzed_rootstock, fuzzed_storage, made_bitcoin, made_proofs, made_rootstock
 
 __all__ = ["TARGETS", "Target"]
 
@@ -388,6 +388,8 @@ TARGETS = {
     "rsk_trie": Target(fuzzed_rootstock.trie, fuzzed_rootstock.PATHS),
     "rsk_evidence": Target(fuzzed_rootstock.evidence, fuzzed_rootstock.RECEIPTS),
     "trie": Target(_trie, _paths()),
+    "account": Target(fuzzed_storage.account, fuzzed_storage.ACCOUNTS),
+    "storage_evidence": Target(fuzzed_storage.evidence, fuzzed_storage.PATHS),
     "transaction": Target(_transaction, _transactions()),
     "json_rpc": Target(_json_rpc, _ANSWERS),
     "revert": Target(_revert, _REVERTS),
@@ -405,4 +407,6 @@ TARGETS = {
         ),
         longest=12_288,
     ),
+    "holder_challenge": Target(fuzzed_holding.challenge, fuzzed_holding.CHALLENGES),
+    "holder_answer": Target(fuzzed_holding.answer, fuzzed_holding.ANSWERS),
 }

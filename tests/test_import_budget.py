@@ -42,6 +42,7 @@ HEAVY = {
         "from layer2 import BTC, Layer2ProtocolType, TransferState",
         "from layer2 import Layer2Error, TransferRefunded",
         "from layer2 import TransferProof, check_proof, OFFLINE, FINAL",
+        "import layer2.proofs.audit",
         "import layer2.proofs.checking, layer2.formats.bolt11, layer2.swap_rules.taker_machine",
     ],
 )

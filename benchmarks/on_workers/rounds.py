@@ -90,7 +90,7 @@ async def histories(temporal: Temporal, swap_ids: Sequence[SwapId]) -> Mapping[S
 
     async def read(swap_id: SwapId) -> SwapHistory:
         async with places:
-            await temporal.client.get_workflow_handle(swap_id).result()
+            await temporal.workflow(swap_id).result()
             return await SwapHistory.read(temporal, swap_id)
 
     return dict(zip(swap_ids, await asyncio.gather(*map(read, swap_ids)), strict=True))

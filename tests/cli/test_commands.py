@@ -13,18 +13,27 @@ from typing import TypeGuard
 import pytest
 
 from cli.running import Ran, layer2, layer2_here
+from layer2 import BobClient, Layer2Manager, Layer2ProtocolType, TransferProof
 from layer2.cli.app import COMMANDS
 from layer2.config import Layer2Config
 from layer2.formats.bitcoin_block import decode_header
 from layer2.formats.keccak import keccak256
 from layer2.formats.rsk_header import decode_full_header
 from layer2.legs.evidence import BitcoinSpendEvidence, EvmReceiptEvidence, RootstockReceiptEvidence
-from proofs import made_bitcoin, made_rootstock
+from layer2.legs.evm import EvmLeg
+from layer2.legs.leg import Htlc
+from layer2.terms.signing import terms_hash
+from proofs import made_bitcoin, made_rootstock, made_storage
 from proofs import made_proofs as made
 
 pytestmark = pytest.mark.xdist_group("cli")
 
 ROOT = Path(__file__).parents[2]
+DECLARED = (
+    *("--provider", made.PROVIDER_KEY.hex(), "--network", "regtest"),
+    *("--token", f"60808:0x{made.TOKEN.hex()}:8"),
+)
+"""What a verifier has to declare of a made proof."""
 
 
 def no_traceback(ran: Ran) -> None:
@@ -97,6 +106,8 @@ def test_a_transfer_from_quote_to_proof(home: Path) -> None:
     assert checked.status == 0, checked.err
     data = checked.envelope["data"]
     assert data["level"] in {"as_agreed", "finalized"}
+    assert data["source"]["finality"] in {"latest", "safe", "finalized"}
+    assert data["destination"]["finality"] is None
     assert [each["point"] for each in data["open_points"]] == ["payment"]
     written = layer2("proof", "headers", "one.json", "headers.txt", "--json", cwd=home)
     assert written.status == 0, written.err
@@ -105,7 +116,41 @@ def test_a_transfer_from_quote_to_proof(home: Path) -> None:
     assert (nobody.status, nobody.envelope["data"]["provider_is_known"]) == (4, False), nobody.err
     provider = Layer2Config.load(home / "layer2.toml").providers[0].identity_key
     assert f"--provider {provider}" in nobody.err
-    placed = layer2("proof", "verify", "one.json", *trusted, "--provider", provider, "--json", cwd=home)
+    policy = layer2("proof", "policy", cwd=home)
+    assert provider in policy.out
+    (home / "policy.toml").write_text(policy.out)
+    placed = layer2("proof", "verify", "one.json", *trusted, "--policy", "policy.toml", "--json", cwd=home)
+    assert placed.status == 0, placed.err
+    audited = layer2("proof", "audit", "one.json", "--node", "--json", cwd=home)
+    assert audited.status == 0, audited.err
+    (known,) = audited.envelope["data"]["blocks"]["BOB"]
+    assert known.startswith("as_agreed:")
+    header, file = written.envelope["data"]["trusted_header"], "BOB:headers.txt"
+    options = ("--policy", "policy.toml", "--trusted-header", f"BOB:{header}", "--headers", file)
+    chained = layer2("proof", "audit", "one.json", "two.json", *options, "--json", cwd=home)
+    assert chained.status == 1
+    data = chained.envelope["data"]
+    assert (data["blocks"], data["reasons"]) == ({"BOB": {"trusted_header": 1}}, {"duplicate": 1})
+    assert placed.envelope["data"]["source"]["level"] == "trusted_header"
+    check_the_storage(home, provider)
+
+
+def check_the_storage(home: Path, provider: str) -> None:
+    """Make the same proof from the contract's storage, and place its header as that of a receipt."""
+    proof = TransferProof.load(home / "one.json")
+    terms = proof.terms.terms
+    with Layer2Manager(Layer2Config.load(home / "layer2.toml")) as layers:
+        bob = layers.get_protocol_sync(Layer2ProtocolType.BOB)
+        assert isinstance(bob, BobClient)
+        evidence = bob.storage_evidence_sync(Htlc(terms.source, terms.payment_hash, terms_hash(terms)))
+    replace(proof, source_leg=evidence).save(home / "storage.json")
+    checked = layer2("proof", "verify", "storage.json", "--node", "--json", cwd=home)
+    assert checked.status == 0, checked.err
+    assert {each["point"] for each in checked.envelope["data"]["open_points"]} == {"payment", "preimage"}
+    written = layer2("proof", "headers", "storage.json", "storage.txt", "--json", cwd=home)
+    assert written.status == 0, written.err
+    trusted = ("--trusted-header", written.envelope["data"]["trusted_header"], "--headers", "storage.txt")
+    placed = layer2("proof", "verify", "storage.json", *trusted, "--provider", provider, "--json", cwd=home)
     assert placed.status == 0, placed.err
     assert placed.envelope["data"]["source"]["level"] == "trusted_header"
 
@@ -204,7 +249,8 @@ def test_two_trusted_headers_name_their_layers(tmp_path: Path) -> None:
     proof.save(tmp_path / "two.json")
     hashes = [keccak256(leg.header).hex() for leg in (proof.source_leg, proof.destination_leg) if is_receipt(leg)]
     named = ("--trusted-header", f"BOB:{hashes[0]}", "--trusted-header", f"rootstock:0x{hashes[1]}")
-    signer = ("--provider", made.PROVIDER_KEY.hex())
+    token = made.TOKEN.hex()
+    signer = (*DECLARED, "--token", f"33:0x{token}:8")
     cases = (((*named, *signer), 0), (named, 4), (named[:2], 4), (("--trusted-header", hashes[0]), 3))
     for options, status in cases:
         ran = layer2_here("proof", "verify", "two.json", *options, "--json", cwd=tmp_path)
@@ -248,7 +294,7 @@ def test_a_proof_is_placed_by_a_trusted_header_and_by_no_other(tmp_path: Path) -
     own = keccak256(proof.source_leg.header).hex()
     (tmp_path / "none.txt").write_text("")
     (tmp_path / "text.txt").write_text("no header\n")
-    signer = ("--provider", made.PROVIDER_KEY.hex())
+    signer = DECLARED
     cases = [
         (("--trusted-header", own), 4),
         (("--trusted-header", own, *signer), 0),
@@ -269,12 +315,28 @@ def test_a_proof_is_placed_by_a_trusted_header_and_by_no_other(tmp_path: Path) -
     assert "on the chain of the header that you trust" in people.out
 
 
+def test_a_lock_that_the_storage_shows_is_placed_by_a_trusted_header(tmp_path: Path) -> None:
+    proof = made.to_lightning()
+    terms = proof.terms.terms
+    assert isinstance(terms.source, EvmLeg)
+    evidence = made_storage.evidence_of(terms.source, terms)
+    replace(proof, source_leg=evidence).save(tmp_path / "good.json")
+    own, signer = keccak256(evidence.header).hex(), ("--provider", made.PROVIDER_KEY.hex())
+    assert layer2_here("proof", "verify", "good.json", *signer, cwd=tmp_path).status == 4
+    ran = layer2_here("proof", "verify", "good.json", "--trusted-header", own, *signer, cwd=tmp_path)
+    assert ran.status == 0, ran.err
+    assert "on the chain of the header that you trust" in ran.out
+    assert "the preimage with which the lock on BOB was claimed" in ran.out
+    shown = layer2_here("proof", "show", "good.json", cwd=tmp_path)
+    assert "source: EvmStorage; destination: LightningPayment" in shown.out
+
+
 def test_a_proof_on_bitcoin_is_placed_by_the_id_of_its_block_or_of_one_above_it(tmp_path: Path) -> None:
     proof = made_bitcoin.from_bitcoin()
     proof.save(tmp_path / "good.json")
     assert isinstance(proof.source_leg, BitcoinSpendEvidence)
     block, *_, last = [decode_header(each).id for each in proof.source_leg.headers]
-    signer = ("--provider", made.PROVIDER_KEY.hex())
+    signer = DECLARED
     offline = layer2_here("proof", "verify", "good.json", *signer, cwd=tmp_path)
     assert offline.status == 4
     assert f"0x{block}" in offline.out
@@ -300,7 +362,7 @@ def test_a_proof_on_bitcoin_is_placed_by_the_id_of_its_block_or_of_one_above_it(
 
 def test_a_proof_on_rootstock_is_checked_by_its_work_and_with_its_contract(tmp_path: Path) -> None:
     made_rootstock.from_rootstock().save(tmp_path / "good.json")
-    signer, contract = ("--provider", made.PROVIDER_KEY.hex()), ("--contract", f"33:0x{made_rootstock.CONTRACT.hex()}")
+    signer, contract = DECLARED, ("--contract", f"33:0x{made_rootstock.CONTRACT.hex()}")
     evidence = made_rootstock.from_rootstock().source_leg
     assert isinstance(evidence, RootstockReceiptEvidence)
     last = decode_full_header(evidence.headers[-1])[0].hash.hex()

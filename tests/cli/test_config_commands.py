@@ -61,6 +61,25 @@ def add_provider(home: Path, url: str) -> None:
         file.write(f'\n[[providers]]\nname = "other"\nurl = "{url}"\nidentity_key = "{"00" * 32}"\n')
 
 
+@pytest.mark.parametrize("role", ["taker", "provider"])
+def test_the_comment_of_each_table_is_whole(home: Path, role: str) -> None:
+    assert init(home, "--role", role).status == 0
+    lines = (home / ("layer2.toml" if role == "taker" else "provider.toml")).read_text().splitlines()
+    tables = [line for line in lines if line.startswith(("# [", "# [[")) and "]: " in line]
+    assert len(tables) >= 7
+    assert not [line for line in tables if not line.endswith(".")]
+
+
+def test_wrong_use_names_the_help_of_its_command(tmp_path: Path) -> None:
+    for words, command in (
+        (("transfer", "100", "--from", "bob"), "layer2 transfer"),
+        (("journal", "migrate"), "layer2 journal migrate"),
+        (("nothing",), "layer2"),
+    ):
+        used = layer2_here(*words, cwd=tmp_path)
+        assert (used.status, used.err.strip().rpartition("; ")[2]) == (3, f"{command} --help shows the usage")
+
+
 def test_a_local_configuration_has_all_layers_and_a_price_for_gas(home: Path) -> None:
     made = init(home)
     assert made.status == 0, made.err

@@ -10,10 +10,12 @@ import pytest
 from cli.running import layer2_here
 from layer2.cli.demo_accounts import Books, Owned
 from layer2.cli.demo_forgeries import forgeries, refusal
+from layer2.legs.evm import EvmLeg
 from layer2.model.layers import Layer2ProtocolType
 from layer2.proofs.policy import HeaderRequirement, ProofPolicy
 from proofs import made_bitcoin as btc
 from proofs import made_proofs as made
+from proofs import made_storage
 
 BOB, ROOTSTOCK, LIGHTNING, BITCOIN = (Layer2ProtocolType[name] for name in ("BOB", "ROOTSTOCK", "LIGHTNING", "BITCOIN"))
 
@@ -89,6 +91,20 @@ def test_every_change_of_a_bitcoin_leg_is_refused_by_the_check_that_it_attacks()
         *("amount changed", "signed by another", "another preimage"),
         *("transaction changed", "funding changed", "header without work"),
     }
+    for forgery in changed.values():
+        error = refusal(forgery.proof, POLICY)
+        assert error is not None, forgery.lie
+        assert error.check == forgery.refused_by
+
+
+def test_a_lock_that_the_storage_shows_is_forged_as_another_lock() -> None:
+    proof = made.to_lightning()
+    terms = proof.terms.terms
+    assert isinstance(terms.source, EvmLeg)
+    proof = replace(proof, source_leg=made_storage.evidence_of(terms.source, terms))
+    assert refusal(proof, POLICY) is None
+    changed = {forgery.lie: forgery for forgery in forgeries(proof)}
+    assert set(changed) == {"amount changed", "signed by another", "another lock", "another preimage"}
     for forgery in changed.values():
         error = refusal(forgery.proof, POLICY)
         assert error is not None, forgery.lie

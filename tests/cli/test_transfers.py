@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cli.running import Ran, layer2, layer2_here
-from layer2.cli.journal_reading import guard_holder
+from layer2.cli.journal_reading import guard_holders
 from layer2.journal.file_guard import FileGuard
 from layer2.journal.place import JournalPlace
 
@@ -95,7 +95,8 @@ def test_beside_a_process_that_acts_a_transfer_is_watched_and_none_is_begun(home
     guard = FileGuard(home / JOURNAL)
     asyncio.run(guard.take())
     try:
-        holder = guard_holder(JournalPlace(home / JOURNAL))
+        holder = guard_holders(JournalPlace(home / JOURNAL))
+        assert holder is not None
         for words in (
             ("wait", transfer_id),
             ("wait", "--key", "watched"),
@@ -103,11 +104,11 @@ def test_beside_a_process_that_acts_a_transfer_is_watched_and_none_is_begun(home
         ):
             watched = layer2(*words, "--timeout", "3", "--json", cwd=home)
             assert (watched.status, watched.envelope["error"]["code"]) == (2, "transfer_timeout"), watched.err
-            assert f"process {holder}" in watched.err
+            assert str(holder) in watched.err
             assert "nothing was sent" not in watched.err
         fresh = layer2("transfer", "20000", "--from", "bob", "--to", "lightning", "--json", cwd=home)
         assert (fresh.status, fresh.envelope["error"]["code"]) == (4, "journal_busy")
-        assert f"process {holder}" in fresh.err
+        assert str(holder) in fresh.err
         assert "wait until it ends, or stop it" in fresh.err
         assert layer2_here("list", "--open", "--json", cwd=home).status == 0
     finally:

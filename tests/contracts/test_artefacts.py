@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 import subprocess
 import sys
@@ -27,12 +28,22 @@ from layer2.contracts.htlc import (
     HTLC_SALT,
     htlc_address,
     htlc_init_code,
+    status_slot,
 )
 from layer2.errors import FormatError
 from layer2.formats.evm_address import address_of_public_key, to_checksum
 from layer2.formats.rlp import encode
 
 ROOT = Path(__file__).parents[2]
+
+
+def test_the_status_of_a_lock_is_in_the_slot_that_the_compiler_states() -> None:
+    command = [sys.executable, "-m", "vyper", "-f", "layout", str(ROOT / "src/layer2/contracts/htlc.vy")]
+    answer = subprocess.run(command, capture_output=True, check=True, text=True)
+    place = json.loads(answer.stdout)["storage_layout"]["status"]
+    assert (place["type"], place["n_slots"]) == ("HashMap[bytes32, uint8]", 1)
+    lock_id = bytes(range(32))
+    assert status_slot(lock_id) == keccak(place["slot"].to_bytes(32, "big") + lock_id)
 
 
 @pytest.mark.parametrize("name", ["htlc", "test_token"])

@@ -1,4 +1,4 @@
-"""The part of the second verifier that reads Rootstock's blocks, written from ``docs/proofs.md`` and FIPS 180-4."""
+"""The part of the second verifier that reads Rootstock's blocks, written from the format's page and FIPS 180-4."""
 
 from __future__ import annotations
 

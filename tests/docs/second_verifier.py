@@ -1,4 +1,4 @@
-"""Another verifier of proofs, written from ``docs/proofs.md`` with other libraries, and nothing of ours.
+"""Another verifier of proofs, written from ``docs/proof-format.md`` with other libraries, and nothing of ours.
 
 It follows the page's list; the numbers are the page's. A refusal is a ``ValueError``.
 """
@@ -17,6 +17,7 @@ from coincurve import PublicKey, PublicKeyXOnly
 from coincurve.ecdsa import cdata_to_der, deserialize_compact
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
+from trie.exceptions import BadTrieProof
 from trie.hexary import HexaryTrie
 
 from docs.second_rootstock import receipt_of
@@ -195,16 +196,25 @@ def check_evm(
     require(leg["contract"] == GENUINE, "9 contract")
     if evidence is None:
         return None
+    lock_id = id_of_lock(terms, terms_hash, leg)
+    if evidence["type"] == "evm_storage":
+        return end_in_storage(leg, evidence, terms["network"], lock_id)
     status, logs = receipt_in(leg, evidence, terms["network"])
     require(status == b"\x01" and evidence["log_index"] < len(logs), "7 receipt_status")
     address, topics, data = logs[evidence["log_index"]]
     require(address.hex() == leg["contract"] and topics[0] in (CLAIMED, REFUNDED), "7 event")
     payment_hash = bytes.fromhex(terms["payment_hash"])
+    require(topics[1:] == [lock_id, payment_hash], "8 lock_id")
+    require(topics[0] == REFUNDED or hashlib.sha256(data).digest() == payment_hash, "7 event")
+    return "collected" if topics[0] == CLAIMED else "returned"
+
+
+def id_of_lock(terms: dict[str, Any], terms_hash: bytes, leg: dict[str, Any]) -> bytes:
     types = ["uint256", "address", "bytes32", "address", "uint256", "address", "address", "uint256", "bytes32"]
     words = [
         leg["chain_id"],
         bytes.fromhex(leg["contract"]),
-        payment_hash,
+        bytes.fromhex(terms["payment_hash"]),
         bytes.fromhex(leg["token"]),
         int(leg["amount"]),
         bytes.fromhex(leg["payee"]),
@@ -212,9 +222,18 @@ def check_evm(
         leg["deadline"],
         terms_hash,
     ]
-    require(topics[1:] == [keccak(encode(types, words)), payment_hash], "8 lock_id")
-    require(topics[0] == REFUNDED or hashlib.sha256(data).digest() == payment_hash, "7 event")
-    return "collected" if topics[0] == CLAIMED else "returned"
+    return keccak(encode(types, words))
+
+
+def end_in_storage(leg: dict[str, Any], evidence: dict[str, Any], network: str, lock_id: bytes) -> str:
+    """What the status of the lock in the contract's storage shows, if it is under the evidence's header."""
+    header = header_of(leg, evidence, network)
+    account = found_in_trie(header[3], keccak(bytes.fromhex(leg["contract"])), evidence["account_proof"])
+    slot = keccak((1).to_bytes(32, "big") + lock_id)
+    status = found_in_trie(rlp.decode(account)[2], keccak(slot), evidence["storage_proof"])
+    require(status in (b"\x02", b"\x03"), "7 lock_status")
+    require(evidence["lock_id"] == lock_id.hex(), "8 lock_id")
+    return "collected" if status == b"\x02" else "returned"
 
 
 def receipt_in(leg: dict[str, Any], evidence: dict[str, Any], network: str) -> list[Any]:
@@ -223,13 +242,25 @@ def receipt_in(leg: dict[str, Any], evidence: dict[str, Any], network: str) -> l
         require(leg["layer"] == "ROOTSTOCK", "7 layer")
         return receipt_of(evidence)
     require(evidence["type"] == "evm_receipt", "7 evidence")
-    require(evidence["protocol"] == leg["layer"], "7 layer")
-    require(leg["layer"] != "ROOTSTOCK" or network == "regtest", "7 evidence")
-    header = rlp.decode(bytes.fromhex(evidence["header"]))
-    require(len(header) in (15, 16, 17, 20, 21), "7 header")
-    nodes = [rlp.decode(bytes.fromhex(node)) for node in evidence["receipt_proof"]]
-    key = rlp.encode(evidence["transaction_index"])
-    value = HexaryTrie.get_from_proof(header[5], key, nodes)  # type: ignore[no-untyped-call]  # has no types
-    require(value, "7 receipt_inclusion")
+    header = header_of(leg, evidence, network)
+    value = found_in_trie(header[5], rlp.encode(evidence["transaction_index"]), evidence["receipt_proof"])
     status, _, _, logs, *_ = rlp.decode(value if value[0] >= 0xC0 else value[1:])
     return [status, logs]
+
+
+def header_of(leg: dict[str, Any], evidence: dict[str, Any], network: str) -> list[bytes]:
+    require(evidence["protocol"] == leg["layer"], "7 layer")
+    require(leg["layer"] != "ROOTSTOCK" or network == "regtest", "7 evidence")
+    header: list[bytes] = rlp.decode(bytes.fromhex(evidence["header"]))
+    require(len(header) in (15, 16, 17, 20, 21), "7 header")
+    return header
+
+
+def found_in_trie(root: bytes, key: bytes, nodes: list[str]) -> bytes:
+    decoded = [rlp.decode(bytes.fromhex(node)) for node in nodes]
+    try:
+        value: bytes = HexaryTrie.get_from_proof(root, key, decoded)  # type: ignore[no-untyped-call]  # has no types
+    except BadTrieProof as error:
+        raise ValueError("7 inclusion") from error
+    require(value, "7 inclusion")
+    return value

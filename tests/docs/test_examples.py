@@ -12,6 +12,8 @@ import pytest
 
 from docs.bitcoin_blocks import bitcoin_blocks
 from docs.examples import PAGES, ROOT, Example, examples
+from docs.test_tutorial import Shell
+from layer2.cli.proof_policy import PolicyOptions, policy_data
 from layer2.config import Layer2Config, LayerSettings
 from layer2.local.network import LocalNetwork
 from layer2.proofs.checking import check_proof
@@ -51,10 +53,21 @@ def test_a_python_example_runs(example: Example, reader: Path) -> None:
 def test_a_configuration_example_is_accepted(example: Example, tmp_path: Path) -> None:
     file = tmp_path / "example.toml"
     file.write_text(example.text)
+    if example.page.name == "auditor.md":
+        assert policy_data(PolicyOptions(policy=file).declared()) == tomllib.loads(example.text)
+        return
     settings: type[LayerSettings] = (
         ProviderSettings if "identity_key_file" in tomllib.loads(example.text) else Layer2Config
     )
     settings.load(file)
+
+
+def test_the_commands_of_the_auditor_s_page_accept_the_proof(reader: Path) -> None:
+    shell = Shell(reader)
+    printed = [shell.type(example.text) for example in examples("sh") if example.page.name == "auditor.md"]
+    assert len(printed) == 2
+    assert "holds: a completed transfer" in printed[0]
+    assert "1 proof: 1 completed" in printed[1]
 
 
 def test_the_readme_s_first_example_is_short_and_leaves_a_proof(reader: Path) -> None:

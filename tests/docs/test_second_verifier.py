@@ -19,7 +19,8 @@ from layer2.contracts.htlc import HTLC_ADDRESS
 from layer2.errors import ProofRefused
 from layer2.formats.bitcoin_transaction import Transaction
 from layer2.formats.rsk_header import check_work, decode_full_header, encode_full_header
-from layer2.legs.evidence import BitcoinSpendEvidence, LightningPaymentEvidence
+from layer2.legs.evidence import BitcoinSpendEvidence, EvmStorageEvidence, LightningPaymentEvidence
+from layer2.legs.evm import EvmLeg
 from layer2.model.transactions import Preimage
 from layer2.proofs.checking import check_proof
 from layer2.proofs.model import TransferProof
@@ -29,6 +30,7 @@ from layer2.terms.signing import terms_hash
 from proofs import made_bitcoin as btc
 from proofs import made_proofs as made
 from proofs import made_rootstock as rsk
+from proofs import made_storage
 
 
 @pytest.mark.xdist_group("docs")
@@ -74,6 +76,28 @@ def refunded_on_rootstock() -> TransferProof:
     return replace(rsk.from_rootstock(ROOTSTOCK, event="Refunded"), destination_leg=None)
 
 
+def shown_by_the_storage(status: int = made_storage.CLAIMED) -> TransferProof:
+    proof = made.to_lightning()
+    terms = proof.terms.terms
+    assert isinstance(terms.source, EvmLeg)
+    return replace(proof, source_leg=made_storage.evidence_of(terms.source, terms, status))
+
+
+def refunded_in_the_storage() -> TransferProof:
+    return replace(shown_by_the_storage(made_storage.REFUNDED), destination_leg=None)
+
+
+def still_locked() -> TransferProof:
+    return shown_by_the_storage(made_storage.LOCKED)
+
+
+def another_lock_in_the_storage() -> TransferProof:
+    proof = shown_by_the_storage()
+    right, other = proof.source_leg, made_storage.evidence_of(made.evm_leg(deadline=5), proof.terms.terms)
+    assert isinstance(right, EvmStorageEvidence)
+    return replace(proof, source_leg=replace(other, lock_id=right.lock_id))
+
+
 MADE = [
     made.to_lightning,
     made.to_bob,
@@ -87,6 +111,8 @@ MADE = [
     released_on_bitcoin,
     from_rootstock,
     refunded_on_rootstock,
+    shown_by_the_storage,
+    refunded_in_the_storage,
 ]
 
 
@@ -98,6 +124,8 @@ def test_made_proofs_have_the_same_outcome_for_both(make: Callable[[], TransferP
 
 OTHER = Preimage(b"\x01" * 32)
 FORGERIES = {
+    "lock_status": still_locked,
+    "storage_inclusion": another_lock_in_the_storage,
     "terms_signature": lambda: replace(made.to_lightning(), terms=made.signed(made.terms(), made.PAYEE)),
     "preimage": lambda: made.to_lightning(payment=OTHER),
     "lock_id": lambda: replace(
@@ -180,5 +208,5 @@ def test_the_page_names_every_check_that_the_code_makes() -> None:
     code = "".join(path.read_text() for path in files)
     checks = set(re.findall(r'ProofRefused\(\s*"([a-z_]+)"', code))
     assert len(checks) > 20
-    page = (ROOT / "docs" / "proofs.md").read_text()
+    page = (ROOT / "docs" / "proof-format.md").read_text()
     assert {check for check in checks if f"`{check}`" not in page} == set()

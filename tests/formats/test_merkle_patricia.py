@@ -1,4 +1,4 @@
-"""Tries of receipts. Oracle: py-trie's HexaryTrie."""
+"""Tries of receipts, accounts and storage. Oracle: py-trie's HexaryTrie."""
 
 from __future__ import annotations
 
@@ -14,7 +14,15 @@ from trie.hexary import HexaryTrie
 from layer2.errors import FormatError
 from layer2.formats import rlp
 from layer2.formats.keccak import keccak256
-from layer2.formats.merkle_patricia import EMPTY_ROOT, prove, prove_all, trie_root, verify
+from layer2.formats.merkle_patricia import (
+    EMPTY_ROOT,
+    LONGEST_INNER_NODE,
+    prove,
+    prove_all,
+    trie_root,
+    verify,
+    verify_key,
+)
 from layer2.formats.rlp import RlpItem
 
 BLOCK_SIZES = [1, 2, 3, 16, 17, 127, 128, 129, 200, 300]
@@ -169,25 +177,28 @@ CRAFTED: list[tuple[str, list[list[RlpItem]], str]] = [
     # The key of index 0 is the nibbles 8 and 0. Without the error, each list below would lead to it.
     ("a value in a branch", [branch(n8=b"next", n0=OTHER, value=b"x"), [b"\x30", LONG]], "with a value"),
     ("a branch with one child", [branch(n8=b"next"), [b"\x30", LONG]], "fewer than two children"),
-    ("an empty child", [branch(n7=OTHER, n0=OTHER)], "no value at this index"),
+    ("an empty child", [branch(n7=OTHER, n0=OTHER)], "no value at this key"),
     ("a short reference", [branch(n8=b"\x01" * 31, n0=OTHER)], "other than its hash"),
     ("a short reference beside", [branch(n8=b"next", n0=b"\x01" * 31), [b"\x30", LONG]], "other than its hash"),
     ("an embedded node too long", [branch(n8=[b"\x30", LONG], n0=OTHER)], "32 bytes or more"),
     ("one beside too long", [branch(n8=b"next", n0=[b"\x30", LONG]), [b"\x30", LONG]], "32 bytes or more"),
+    ("an empty list as the child", [branch(n8=[], n0=OTHER)], "embedded node that is neither branch"),
+    ("an empty list beside", [branch(n8=b"next", n0=[]), [b"\x30", LONG]], "embedded node that is neither branch"),
+    ("three parts beside", [branch(n8=b"next", n0=[b"\x30", b"x", b"y"]), [b"\x30", LONG]], "embedded node that is"),
     ("a small node by hash", [branch(n8=b"next", n0=OTHER), [b"\x30", b"x"]], "shorter than 32 bytes"),
     (
         "an empty extension",
         [[b"\x00", b"next"], branch(n8=b"next", n0=OTHER), [b"\x30", LONG]],
-        "does not match the index",
+        "does not match the key",
     ),
-    ("an extension to elsewhere", [[b"\x17", b"next"], branch(n0=OTHER, n1=OTHER)], "does not match the index"),
-    ("an extension past the key", [[b"\x00\x80\x00", b"next"], branch(n0=OTHER, n1=OTHER)], "does not match the index"),
+    ("an extension to elsewhere", [[b"\x17", b"next"], branch(n0=OTHER, n1=OTHER)], "does not match the key"),
+    ("an extension past the key", [[b"\x00\x80\x00", b"next"], branch(n0=OTHER, n1=OTHER)], "does not match the key"),
     ("an extension to a leaf", [[b"\x18", b"next"], [b"\x30", LONG]], "at this place"),
     ("an extension to an extension", [[b"\x18", b"next"], [b"\x10", b"next"], branch(n0=OTHER, n1=OTHER)], "place"),
     ("a branch after the key", [[b"\x00\x80", b"next"], branch(n0=OTHER, n1=OTHER)], "with a value"),
-    ("a leaf of another key", [[b"\x20\x81", LONG]], "another index"),
-    ("a leaf of a longer key", [[b"\x20\x80\x00", LONG]], "another index"),
-    ("a leaf of a shorter key", [[b"\x38", LONG]], "another index"),
+    ("a leaf of another key", [[b"\x20\x81", LONG]], "another key"),
+    ("a leaf of a longer key", [[b"\x20\x80\x00", LONG]], "another key"),
+    ("a leaf of a shorter key", [[b"\x38", LONG]], "another key"),
     ("a leaf without a value", [[b"\x20\x80", b""]], "without a value"),
     ("a list as the value", [[b"\x20\x80", [LONG]]], "without a value"),
     ("a hex prefix of 4", [[b"\x40\x80", LONG]], "hex-prefix"),
@@ -238,3 +249,45 @@ def test_values_and_places_that_cannot_be_are_refused() -> None:
         verify(root, 0, ())
     with pytest.raises(FormatError, match="empty value"):
         trie_root([b"x", b""])
+
+
+def path(trie: HexaryTrie, key: bytes) -> tuple[bytes, ...]:
+    """The oracle's nodes on the way to a key; a short node is part of the one above it."""
+    first, *rest = [rlp_oracle.encode(node) for node in trie.get_proof(key)]  # type: ignore[no-untyped-call]  # an oracle's
+    return (first, *(node for node in rest if len(node) >= 32))
+
+
+@given(
+    st.integers(2, 32).flatmap(lambda size: st.sets(st.binary(min_size=size, max_size=size), min_size=2, max_size=60)),
+    st.binary(min_size=1, max_size=40),
+)
+@settings(max_examples=100)
+def test_a_value_at_a_key_of_any_fixed_length_is_proved_and_its_absence_is_not(keys: set[bytes], value: bytes) -> None:
+    absent, *present = sorted(keys)
+    trie = HexaryTrie({})
+    for key in present:
+        trie[key] = value
+    for key in present:
+        nodes = path(trie, key)
+        assert verify_key(trie.root_hash, key, nodes) == value
+        assert max(map(len, nodes[:-1]), default=0) <= LONGEST_INNER_NODE
+        for other in (absent, key[:-1], key + b"\x00"):
+            with pytest.raises(FormatError):
+                verify_key(trie.root_hash, other, nodes)
+    with pytest.raises(FormatError):
+        verify_key(trie.root_hash, absent, path(trie, absent))
+
+
+def test_a_key_has_one_path_whether_it_is_given_as_an_index_or_as_bytes() -> None:
+    values = receipts(200)
+    root = trie_root(values)
+    for index in (0, 1, 127, 128, 199):
+        assert verify_key(root, rlp_oracle.encode(index), prove(values, index)) == values[index]
+
+
+def test_a_full_branch_is_the_longest_node_that_is_not_a_leaf() -> None:
+    assert len(rlp_oracle.encode([bytes(32)] * 16 + [b""])) == LONGEST_INNER_NODE
+    trie = HexaryTrie({})
+    for number in range(2_000):
+        trie[keccak256(number.to_bytes(2, "big"))] = b"\x02"
+    assert len(path(trie, keccak256(bytes(2)))[0]) == LONGEST_INNER_NODE

@@ -11,13 +11,22 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from coincurve import PublicKeyXOnly
+from coincurve import PrivateKey, PublicKeyXOnly
+from coincurve.utils import GROUP_ORDER_INT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layer2.errors import FormatError
 from layer2.formats import canonical_json
-from layer2.formats.tagged_signature import json_digest, sign, tagged_hash, verify
+from layer2.formats.tagged_signature import (
+    compact_ecdsa,
+    has_low_s,
+    json_digest,
+    sign,
+    tagged_hash,
+    verify,
+    verify_ecdsa,
+)
 
 with (Path(__file__).parent / "bip340_vectors.csv").open(encoding="utf-8", newline="") as file:
     VECTORS = list(csv.DictReader(file))
@@ -115,3 +124,17 @@ def test_a_secret_that_is_none_is_refused_and_not_shown(secret: bytes) -> None:
 def test_auxiliary_randomness_is_never_made_up(length: int) -> None:
     with pytest.raises(FormatError, match="aux_randomness"):
         sign(SECRET, DIGEST, bytes(length))
+
+
+def test_an_ecdsa_signature_in_der_has_the_same_numbers_in_64_bytes() -> None:
+    key = PrivateKey(SECRET)
+    for at in range(20):
+        digest = tagged_hash("layer2/test", bytes([at]))
+        signature = compact_ecdsa(key.sign(digest, hasher=None))
+        assert has_low_s(signature)
+        assert verify_ecdsa(key.public_key.format(), digest, signature)
+        high = signature[:32] + (GROUP_ORDER_INT - int.from_bytes(signature[32:], "big")).to_bytes(32, "big")
+        assert not has_low_s(high)
+    for wrong in (b"", b"\x30", bytes(70)):
+        with pytest.raises(FormatError, match="DER"):
+            compact_ecdsa(wrong)

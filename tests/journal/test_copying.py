@@ -78,6 +78,7 @@ async def test_a_moved_journal_has_every_row_and_goes_on_where_the_old_one_stopp
     with pytest.raises(JournalError, match="was moved to another database") as refused:
         await SqlJournal.open(place)
     assert refused.value.code == "journal_moved"
+    assert refused.value.remedy == "name that database in [journal]: url or path"
     journal = await SqlJournal.open(empty)
     assert await journal.problems() == []
     another = await journal.create(a_record(9, payment_hash=bytes([1]) * 32))

@@ -17,7 +17,7 @@ from journal.test_journal import a_record, advance, to_collect, to_fund
 from journal.test_journal_processes import child
 from layer2.errors import ConfigurationError, JournalBusy, JournalError, StaleSwap
 from layer2.journal.place import JournalPlace
-from layer2.journal.server_guard import ServerGuard, server_guard_holder
+from layer2.journal.server_guard import ServerGuard, server_guard_holders
 from layer2.journal.sql_journal import SqlJournal
 from layer2.ports.journal import SendRecord
 from networks.waiting import until
@@ -203,7 +203,7 @@ async def test_a_lost_connection_interrupts_no_read_and_no_write(server: Server,
 
     # The heartbeat takes the lock again. Only a look: a second taker could be first, and the lock would be lost.
     async def is_held() -> bool:
-        return await asyncio.to_thread(server_guard_holder, url) is not None
+        return await asyncio.to_thread(server_guard_holders, url) is not None
 
     await until(is_held, "the lock is held again")
     other = await SqlJournal.open(url)
@@ -252,8 +252,9 @@ async def test_without_its_server_a_journal_refuses_and_works_again_afterwards(o
     try:
         with pytest.raises(JournalError, match="could not be read or written"):
             await advance(journal, record)
-        with pytest.raises(JournalError, match="cannot be opened"):
+        with pytest.raises(JournalError, match="cannot be opened") as refused:
             await SqlJournal.open(url)
+        assert refused.value.remedy == "check that the server runs, and that the database and the user exist there"
     finally:
         own_server.start()
     assert (await advance(journal, record)).version == 2

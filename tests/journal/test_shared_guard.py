@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from layer2.assembly.owners import check_owners
 from layer2.errors import ConfigurationError, JournalBusy
 from layer2.journal.place import JournalPlace
 from layer2.journal.registration import release_register
+from layer2.journal.server_guard import server_guard_holders
 from layer2.journal.sql_journal import SqlJournal
 from layer2.ports.journal import JournalOwner
 from postgres_server import Server
@@ -182,6 +185,26 @@ async def test_the_workers_that_hold_the_guard_are_known(url: str) -> None:
     await other.aclose()
     assert await one.workers() == alone
     await one.aclose()
+
+
+async def test_every_process_that_shares_the_guard_is_named(url: str) -> None:
+    assert server_guard_holders(url) is None
+    process = child(WORKING, url)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "acting\n"
+    worker, single = await two(url)
+    await worker.act(shared=True)
+    holders = server_guard_holders(url)
+    assert holders is not None
+    assert holders.are_workers
+    host = socket.gethostname()
+    assert str(holders) == f"processes {process.pid} on {host}, {os.getpid()} on {host}"
+    with pytest.raises(JournalBusy, match=f"the {holders} act on the journal") as busy:
+        await single.act()
+    assert busy.value.remedy == "wait until they end, or stop them; you can read the journal meanwhile"
+    process.kill()
+    process.communicate()
+    await close(worker, single)
 
 
 async def test_workers_do_not_share_a_file(tmp_path: Path) -> None:

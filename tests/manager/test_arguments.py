@@ -13,6 +13,7 @@ from layer2.errors import ConfigurationError, InvalidAmount, InvalidRequest, Lay
 from layer2.terms.transfers import TransferState
 from manager.fakes import BOB, ROOTSTOCK
 from manager.test_manager import Parts, parts
+from proofs import made_proofs as made
 
 __all__ = ["parts"]
 
@@ -85,6 +86,11 @@ CALLS: dict[str, tuple[Call, str]] = {
     "layer as text": (lambda layers: layers.get_protocol_async("BOB"), "protocol"),
     "proof as bytes": (lambda layers: layers.verify_cross_layer_proof_async(b"{}"), "proof"),
     "proof as path": (lambda layers: layers.check_transfer_proof_async(Path("transfer.json")), "proof"),
+    "proof as text": (lambda layers: layers.answer_holder_challenge_async("{}", None), "proof"),
+    "challenge as bytes": (
+        lambda layers: layers.answer_holder_challenge_async(made.to_lightning(), b"{}"),
+        "challenge",
+    ),
 }
 
 

@@ -11,10 +11,10 @@ from dataclasses import replace
 import pytest
 
 from layer2 import Preimage
-from layer2.contracts.htlc import ClaimedEvent
+from layer2.contracts.htlc import ClaimedEvent, RefundedEvent
 from layer2.errors import FundsRulesError, ProtocolNotImplemented
 from layer2.formats import bolt11
-from layer2.legs import bitcoin_evidence
+from layer2.legs import bitcoin_evidence, evm_evidence, rootstock_evidence
 from layer2.legs.bitcoin import BitcoinLeg
 from layer2.legs.evidence import (
     BitcoinSpendEvidence,
@@ -24,7 +24,7 @@ from layer2.legs.evidence import (
 )
 from layer2.legs.evm import EvmLeg
 from layer2.legs.lightning import LightningLeg
-from layer2.legs.receipts import read_event, shown_of
+from layer2.legs.lock_evidence import shown_of
 from layer2.legs.shown import LegOutcome, LegShown, Shown
 from layer2.legs.views import ActStatus, LegState, LegView, Side, Verb
 from layer2.local.network import LocalNetwork, LocalNetworkControl
@@ -111,7 +111,7 @@ async def assert_claimed(leg: FundedLeg) -> None:
             assert isinstance(evidence, EvmReceiptEvidence | RootstockReceiptEvidence)
             lock = leg.htlc.leg.lock(leg.htlc.payment_hash, leg.htlc.terms_hash)
             assert Shown.GENUINE_CONTRACT in shown_of(evidence, lock).shown
-            event = read_event(evidence, lock.contract).event
+            event = event_of(evidence, lock.contract)
             assert isinstance(event, ClaimedEvent)
             assert event.preimage == leg.preimage
         elif isinstance(leg.htlc.leg, BitcoinLeg):
@@ -161,6 +161,12 @@ async def test_a_payee_releases_and_the_payer_has_everything_back(leg: FundedLeg
         assert shown_of_output(leg.htlc.leg, evidence).outcome is LegOutcome.RETURNED
     else:
         assert evidence is None
+
+
+def event_of(evidence: EvmReceiptEvidence | RootstockReceiptEvidence, contract: bytes) -> ClaimedEvent | RefundedEvent:
+    if isinstance(evidence, EvmReceiptEvidence):
+        return evm_evidence.read_event(evidence, contract).event
+    return rootstock_evidence.read_event(evidence, contract).event
 
 
 def shown_of_output(leg: BitcoinLeg, evidence: BitcoinSpendEvidence) -> LegShown:

@@ -98,7 +98,7 @@ def test_two_legs_on_one_layer_are_refused() -> None:
 
 def test_what_the_policy_does_not_ask_is_reported_as_open() -> None:
     matters = check_proof(made.to_lightning(), OFFLINE).open_points
-    assert {matter.point for matter in matters} == set(OpenPoint) - {OpenPoint.LEG}
+    assert {matter.point for matter in matters} == set(OpenPoint) - {OpenPoint.LEG, OpenPoint.PREIMAGE}
     points = " ".join(str(matter) for matter in matters)
     assert "is on the chain" in points
     assert made.PROVIDER_KEY.hex() in points

@@ -125,7 +125,7 @@ def test_a_local_network_may_have_ethereums_receipts_and_no_other_network() -> N
         leg, destination = rsk.leg(chain_id=chain_id), made.evm_leg(chain_id=bob, amount=made.AMOUNT)
         agreed = rsk.terms(leg, destination=destination, network=network)
         forged = TransferProof(made.signed(agreed), made.evidence_of(leg, agreed), None)
-        with pytest.raises(ProofRefused, match="evidence: ROOTSTOCK has other receipts"):
+        with pytest.raises(ProofRefused, match="evidence: ROOTSTOCK has other headers and tries"):
             check_proof(forged, replace(OFFLINE, contracts={chain_id: LISTED[33]}))
         real = replace(forged, source_leg=rsk.evidence_of(leg, agreed))
         assert check_proof(real, replace(OFFLINE, contracts={chain_id: LISTED[33]})).outcome is ProofOutcome.PARTIAL

@@ -27,6 +27,7 @@ from layer2 import (
     TransferState,
 )
 from layer2.config import BobSection
+from layer2.proofs import HolderAnswer, make_challenge
 from layer2.testing import MockLayer2Manager
 
 
@@ -63,6 +64,8 @@ async def transfers_are_typed(layers: Layer2Manager) -> None:
     )
     assert_type(await swept, TransferProof)
     assert_type(await layers.verify_cross_layer_proof_async(proof), bool)
+    challenge = make_challenge(proof, verifier="Example Bank", expires_at=1_790_000_000, nonce=bytes(32))
+    assert_type(await layers.answer_holder_challenge_async(proof, challenge), HolderAnswer)
     assert_type(await layers.close_async(), tuple[Transfer, ...])
 
 
@@ -80,6 +83,8 @@ def the_twins_keep_the_types_of_transfers(layers: Layer2Manager) -> None:
     assert_type(proof, TransferProof)
     assert_type(layers.cross_layer_transfer_sync(BTC, 100_000, bob, lightning), TransferProof)
     assert_type(layers.verify_cross_layer_proof_sync(proof), bool)
+    challenge = make_challenge(proof, verifier="Example Bank", expires_at=1_790_000_000, nonce=bytes(32))
+    assert_type(layers.answer_holder_challenge_sync(proof, challenge), HolderAnswer)
     assert_type(layers.close_sync(), tuple[Transfer, ...])
 
 

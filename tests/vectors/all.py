@@ -6,13 +6,23 @@ import json
 from functools import cache
 from pathlib import Path
 
-from vectors import in_bitcoin, in_evm, in_format, in_invoices, in_outcome, in_rootstock, in_terms
+from vectors import (
+    in_bitcoin,
+    in_evm,
+    in_format,
+    in_invoices,
+    in_outcome,
+    in_rootstock,
+    in_statement,
+    in_storage,
+    in_terms,
+)
 from vectors.vector import Vector
 
 __all__ = ["FILE", "all_vectors", "written"]
 
 FILE = Path(__file__).parents[2] / "src" / "layer2" / "proofs" / "vectors" / "v1.jsonl"
-_SOURCES = (in_outcome, in_format, in_terms, in_invoices, in_evm, in_rootstock, in_bitcoin)
+_SOURCES = (in_outcome, in_format, in_terms, in_invoices, in_evm, in_storage, in_rootstock, in_bitcoin, in_statement)
 
 
 @cache

@@ -6,7 +6,7 @@ from layer2.errors.base import FormatError, ProofRefused, ProofUndecided
 from layer2.model.layers import Layer2ProtocolType
 from layer2.proofs.checking import check_proof
 from layer2.proofs.model import TransferProof
-from layer2.proofs.policy import HeaderRequirement, ProofPolicy
+from layer2.proofs.policy import ProofPolicy, Requirement
 from vectors.documents import Document
 from vectors.vector import Vector
 
@@ -33,7 +33,7 @@ def _policy(given: Document) -> ProofPolicy:
 
     tokens = given.get("tokens")
     return ProofPolicy(
-        HeaderRequirement(given.get("requires", "not_checked")),
+        Requirement(given.get("requires", "nothing")),
         providers=keys("providers"),
         networks=frozenset(given["networks"]) if "networks" in given else None,
         tokens=None

@@ -6,6 +6,7 @@ import hashlib
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from vectors.documents import AMOUNT, FEE, PAYMENT_HASH, PREIMAGE, Document
 from vectors.keys import Key
@@ -113,7 +114,7 @@ def program(of: Document) -> bytes:
     return b"\x00\x20" + hashlib.sha256(script(of)).digest()
 
 
-def funding(of: Document, **changes: object) -> Tx:
+def funding(of: Document, **changes: Any) -> Tx:
     """A transaction whose second output is the leg's."""
     output = replace(Output(int(of["amount"]), program(of)), **changes)
     return Tx((Input(b"\x08" * 32, 0),), (Output(40_000, b"\x00\x14" + bytes(20)), output))
@@ -201,7 +202,7 @@ class Spend:
         } | self.changes
 
 
-def spend(of: Document, witness: tuple[bytes, ...] | None = None, funded: Tx | None = None, **changes: object) -> Spend:
+def spend(of: Document, witness: tuple[bytes, ...] | None = None, funded: Tx | None = None, **changes: Any) -> Spend:
     """A claim of the leg's output, or a spend with another witness."""
     source = funding(of) if funded is None else funded
     inputs = (

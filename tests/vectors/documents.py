@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from vectors.keys import Key, tagged
 
-__all__ = ["Document", "PREIMAGE", "PAYMENT_HASH", "canonical", "changed", "proof", "sign", "terms", "terms_hash"]
+__all__ = ["PAYMENT_HASH", "PREIMAGE", "Document", "canonical", "changed", "proof", "sign", "terms", "terms_hash"]
 
 Document: TypeAlias = dict[str, Any]
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import rlp  # type: ignore[import-untyped]  # ships no types
 from eth_abi.abi import encode
-from eth_bloom import BloomFilter
+from eth_bloom.bloom import BloomFilter
 from eth_utils.crypto import keccak
 from trie.hexary import HexaryTrie
 
 from vectors.documents import AMOUNT, FEE, PAYMENT_HASH, PREIMAGE, Document, terms_hash
 
-__all__ = ["Block", "CLAIMED", "REFUNDED", "GENUINE", "leg", "lock_id", "receipt_evidence", "storage_evidence"]
+__all__ = ["CLAIMED", "GENUINE", "REFUNDED", "Block", "leg", "lock_id", "receipt_evidence", "storage_evidence"]
 
 GENUINE = bytes.fromhex("c59f2adb373bd4ce8e6a872fb39c997ffdaab552")
 TOKEN = bytes.fromhex("11" * 20)
@@ -64,7 +64,8 @@ class Block:
         values: list[Any] = [bytes(32), bytes(32), bytes(20), self.states().root_hash, bytes(32)]
         values += [self.trie().root_hash, bytes(256), b"", self.number, 30_000_000, 200_000, self.timestamp, b""]
         values += [bytes(32), bytes(8), 7, bytes(32), b"", b"", bytes(32), hashlib.sha256(b"").digest()]
-        return rlp.encode(values[: self.fields])
+        encoded: bytes = rlp.encode(values[: self.fields])
+        return encoded
 
     def trie(self) -> HexaryTrie:
         trie = HexaryTrie({})
@@ -96,7 +97,8 @@ def receipt(*logs: list[Any], status: int = 1, gas: int = 21_000, kind: int = 2)
 
 def proof_of(trie: HexaryTrie, key: bytes) -> list[str]:
     """The nodes on the way to a key that are not embedded in their parent, the root first."""
-    encoded = [rlp.encode(node) for node in trie.get_proof(key)]
+    path = trie.get_proof(key)  # type: ignore[no-untyped-call]  # has no types
+    encoded = [rlp.encode(node) for node in path]
     return [node.hex() for place, node in enumerate(encoded) if place == 0 or len(node) >= 32]
 
 
@@ -116,3 +118,48 @@ def claimed(of: Document, made: Document, topic: bytes = CLAIMED, neighbours: in
     receipts = [receipt(gas=21_000 * (place + 1)) for place in range(neighbours)]
     receipts[2:2] = [receipt(log(of, made, topic), gas=100_000)]
     return receipt_evidence(Block(receipts), protocol=of["layer"])
+
+
+STATUS_SLOT = 1
+"""The place of ``status`` in the contract's storage; Vyper keeps the lock against reentrance before it."""
+
+
+def account(storage: HexaryTrie, *, nonce: int = 1, balance: int = 0, code: bytes = b"code") -> bytes:
+    """An account with that storage."""
+    encoded: bytes = rlp.encode([nonce, balance, storage.root_hash, keccak(code)])
+    return encoded
+
+
+def slot(lock: bytes) -> bytes:
+    """The key of a lock's status in the storage trie."""
+    return keccak(keccak(STATUS_SLOT.to_bytes(32, "big") + lock))
+
+
+def storage(statuses: dict[bytes, Any], neighbours: int = 20) -> HexaryTrie:
+    """A contract's storage with these statuses by lock, and others."""
+    trie = HexaryTrie({})
+    for place in range(neighbours):
+        trie[slot(keccak(bytes([place])))] = rlp.encode(1 + place % 3)
+    for lock, status in statuses.items():
+        trie[slot(lock)] = rlp.encode(status)
+    return trie
+
+
+def storage_evidence(
+    of: Document, made: Document, status: Any = 2, *, neighbours: int = 20, block: Block | None = None
+) -> Document:
+    """Evidence of the status of a lock."""
+    own = lock_id(of, made)
+    trie = storage({own: status}, neighbours)
+    contract = bytes.fromhex(of["contract"])
+    filled = Block() if block is None else block
+    others = {bytes([place]) * 20: account(HexaryTrie({}), balance=place) for place in range(neighbours)}
+    filled.state = others | {contract: account(trie)} | filled.state
+    return {
+        "type": "evm_storage",
+        "protocol": of["layer"],
+        "header": filled.header().hex(),
+        "lock_id": own.hex(),
+        "account_proof": proof_of(filled.states(), keccak(contract)),
+        "storage_proof": proof_of(trie, slot(own)),
+    }

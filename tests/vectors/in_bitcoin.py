@@ -54,13 +54,14 @@ def _legs() -> Iterator[Vector]:
         ("prefix-of-another-network", "network", bitcoin.leg(prefix="bc")),
     ):
         yield refused(f"bitcoin/leg-with-{name}", reason, _with(bitcoin.evidence(leg), leg))
-    for name, changes in {
+    wrong: dict[str, Document] = {
         "locktime-of-zero": {"locktime": 0},
         "locktime-of-2-to-the-31": {"locktime": 2**31},
         "height-of-500000000": {"issued_height": 500_000_000},
         "depth-of-1001": {"depth": 1001},
         "key-of-32-bytes": {"payee": "11" * 32},
-    }.items():
+    }
+    for name, changes in wrong.items():
         other = bitcoin.leg(**changes)
         yield refused(f"format/bitcoin-{name}", "format", _with(bitcoin.evidence(bitcoin.leg()), other))
     evidence = bitcoin.evidence(bitcoin.leg())

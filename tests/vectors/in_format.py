@@ -91,7 +91,7 @@ def _documents(base: Document) -> dict[str, Document]:
         "amount-with-sign": changed(base, terms__amount="+100000"),
         "amount-empty": changed(base, terms__amount=""),
         "amount-of-79-digits": changed(base, terms__amount="1" * 79),
-        "amount-in-other-digits": changed(base, terms__amount="١٠٠"),
+        "amount-in-other-digits": changed(base, terms__amount="\u0661\u0660\u0660"),
         "time-negative": changed(base, terms__issued_at=-1),
         "time-too-large": changed(base, terms__issued_at=2**53),
         "time-null": changed(base, terms__issued_at=None),

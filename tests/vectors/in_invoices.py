@@ -36,7 +36,8 @@ def vectors() -> Iterator[Vector]:
 
 
 def _groups(data: bytes) -> list[int]:
-    groups: list[int] = convertbits(data, 8, 5)
+    groups = convertbits(data, 8, 5)
+    assert groups is not None
     return groups
 
 

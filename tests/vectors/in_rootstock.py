@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import rlp  # type: ignore[import-untyped]  # ships no types
+from eth_utils.crypto import keccak
 
 from vectors import evm, invoices, rootstock
 from vectors.documents import AMOUNT, Document, proof, terms
@@ -171,7 +172,7 @@ def _tries() -> Iterator[Vector]:
         yield refused(f"rootstock/trie-index-{index}", "receipt_inclusion", _with(base | {"transaction_index": index}))
     third = _third(_made())
     for name, made in _odd_tries(third).items():
-        first = header(rootstock.keccak(made[-1]))
+        first = header(keccak(made[-1]))
         evidence = base | {
             "headers": [first.full().hex()],
             "receipt_proof": [each.hex() for each in made],
@@ -182,7 +183,6 @@ def _tries() -> Iterator[Vector]:
 
 def _odd_tries(value: bytes) -> dict[str, list[bytes]]:
     """Lists of nodes whose hashes fit, and which no trie of a block contains. The key is 00000010."""
-    keccak: Callable[[bytes], bytes] = rootstock.keccak
     content = keccak(value) + len(value).to_bytes(3, "big")
     other = keccak(b"neighbour")
     leaf = node_of(0x20, "0000010", content)  # 40 bytes: it is embedded in its parent

@@ -115,14 +115,14 @@ class _Without(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def exec_module(self, module: ModuleType) -> None:
         file = SOURCES / Path(*self._check.module.split(".")).with_suffix(".py")
         tree = _Removal(self._check.line).visit(ast.parse(file.read_text()))
-        exec(compile(ast.fix_missing_locations(tree), str(file), "exec"), module.__dict__)  # noqa: S102 - own source
+        exec(compile(ast.fix_missing_locations(tree), str(file), "exec"), module.__dict__)
 
 
 class _Removal(ast.NodeTransformer):
     def __init__(self, line: int) -> None:
         self._line = line
 
-    def visit_Raise(self, node: ast.Raise) -> ast.AST:  # noqa: N802 - ast's name
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:
         return ast.copy_location(ast.Pass(), node) if node.lineno == self._line else node
 
 

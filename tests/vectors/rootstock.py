@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import rlp  # type: ignore[import-untyped]  # ships no types
-from eth_bloom import BloomFilter
+from eth_bloom.bloom import BloomFilter
 from eth_utils.crypto import keccak
 
 from vectors import evm
@@ -206,3 +206,10 @@ def evidence(values: Sequence[bytes], index: int = 2, later: int = 3, first: Hea
 def claimed(of: Document, made: Document, topic: bytes = CLAIMED) -> Document:
     """Evidence of the end of a lock, in the third receipt of a block."""
     return evidence(receipts(receipt(evm.log(of, made, topic), gas=163_000, own=100_000)))
+
+
+def hash_of(full: bytes) -> bytes:
+    """The hash of a header of version 0 in its full form."""
+    items: list[Any] = rlp.decode(full)
+    hashed: bytes = rlp.encode(items[:-2])
+    return keccak(hashed)

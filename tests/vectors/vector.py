@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from vectors.documents import Document, canonical
 
-__all__ = ["Vector", "refused", "valid"]
+__all__ = ["Vector", "refused", "undecided", "valid"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +48,7 @@ def valid(name: str, proof: Document, outcome: str = "completed", **given: Docum
 
 def refused(name: str, reason: str, proof: Document | bytes, **given: Document) -> Vector:
     return Vector(name, proof if isinstance(proof, bytes) else canonical(proof), "refused", reason, **given)
+
+
+def undecided(name: str, proof: Document, **given: Document) -> Vector:
+    return Vector(name, canonical(proof), "undecided", "", **given)

@@ -138,7 +138,7 @@ async def test_a_swap_whose_front_end_was_killed_right_after_its_commit_is_carri
         assert silent.value.outcome is Outcome.UNKNOWN
         await second.died()
         # No request about this swap has reached the other front end.
-        handle = (await connected(temporal)).get_workflow_handle(swap_id)
+        handle = deployment.workers.workflows(await connected(temporal)).workflow(swap_id)
 
         async def is_started() -> bool:
             try:

@@ -104,7 +104,7 @@ async def test_programs_start_transfers_and_workers_carry_them_out_although_one_
         for transfer_id in transfer_ids:
             verbs = [each.verb for each in await journal.intents(SwapId(transfer_id))]
             assert sorted(verbs) == ["collect", "fund"]
-            history = await client.get_workflow_handle(transfer_id).fetch_history()
+            history = await deployment.workers.workflows(client).workflow(SwapId(transfer_id)).fetch_history()
             values = list(payloads(json.loads(history.to_json())))
             assert {each for each in values if isinstance(each, str)} == {transfer_id}
     finally:

@@ -133,7 +133,8 @@ async def test_transfers_complete_both_ways_and_their_histories_contain_public_i
         transfer_ids = await start(swaps, layers, *BOTH)
         await all_complete(layers, transfer_ids)
     for transfer_id in transfer_ids:
-        handle = client.get_workflow_handle(transfer_id)
+        workflows = deployment.workers.workflows(client)
+        handle = workflows.workflow(SwapId(transfer_id))
         await handle.result()
         history = await handle.fetch_history()
         values = list(payloads(json.loads(history.to_json())))
@@ -143,7 +144,7 @@ async def test_transfers_complete_both_ways_and_their_histories_contain_public_i
         assert all(isinstance(each, str | dict | bool) for each in values)
         assert os.uname().nodename not in history.to_json()
         await replayed(history)
-        await check_history(deployment, "one", Temporal(client, ""), SwapId(transfer_id), values)
+        await check_history(deployment, "one", workflows, SwapId(transfer_id), values)
 
 
 async def check_history(

@@ -15,6 +15,7 @@ import pytest
 from temporalio.client import Client
 
 from forking import PARENT, Forked, fork
+from layer2.workers.connection import Temporal
 from networks.waiting import until
 from postgres_server import Server
 from temporal_server import TemporalServer
@@ -47,6 +48,10 @@ class Workers:
     config_file: Path
     environment: Mapping[str, str]
     running: dict[str, Forked] = field(default_factory=dict)
+
+    def workflows(self, client: Client) -> Temporal:
+        """The workflows that these workers carry out."""
+        return Temporal(client, self.environment["LAYER2_TEMPORAL__TASK_QUEUE"])
 
     async def start(self, *names: str) -> None:
         """Start workers, and wait until they work."""

@@ -12,5 +12,5 @@ def temporal_is_missing() -> ConfigurationError:
     return ConfigurationError(
         "swaps on Temporal workers need temporalio",
         code="missing_extra",
-        remedy="install the extra: pip install 'layer2[temporal]'",
+        remedy="install layer2 again, from where you got it, with its extra 'temporal'",
     )

@@ -74,8 +74,16 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "restore": ("journal_commands:restore", "Build a lost journal again, with its open transfers."),
     "proof verify": ("proof_commands:verify", "Check a proof, and show what it proves and what it leaves open."),
+    "proof audit": ("proof_auditing:audit", "Check many proofs, count each payment once, and sum."),
+    "proof policy": ("proof_policy:template", "Print a commented policy file for proof verify and proof audit."),
     "proof headers": ("proof_commands:headers", "Write the headers that connect a proof to a later block."),
     "proof show": ("proof_commands:show", "Show the terms of a proof: the parties, the amounts and the deadlines."),
+    "proof challenge": (
+        "holder_commands:challenge",
+        "Ask the holder of a proof to sign with a key of the taker.",
+    ),
+    "proof answer": ("holder_commands:answer", "Answer a verifier's challenge with a key of the taker."),
+    "proof check-answer": ("holder_commands:check", "Check the answer of a proof's holder."),
     "contract deploy": ("contract_commands:deploy", "Deploy the HTLC contract on a layer, once for each chain."),
     "provider serve": ("provider_commands:serve", "Run a swap provider until it is stopped."),
     "worker": ("worker_commands:worker", "Carry out swaps of a provider or of a taker on this machine."),
@@ -218,7 +226,7 @@ def _dispatch(app: App, words: Sequence[str], session: Session) -> Result | None
 
 def _interrupted(session: Session) -> ExitStatus:
     if not session.under_way:
-        session.terminal.error(Layer2Error("interrupted; no transfer is open", code="interrupted"))
+        session.terminal.error(Layer2Error("interrupted; this run had no transfer under way", code="interrupted"))
         return ExitStatus.INTERRUPTED
     first, *more = sorted(session.under_way)
     how = session.hint("resume") if more else session.hint("wait", first)
@@ -252,7 +260,8 @@ def _wrong_use(error: CycloptsError) -> Layer2Error:
     if isinstance(error, MissingArgumentError) and error.argument is not None and not error.tokens_so_far:
         name = error.argument.names[0]
         message = f"{name if error.argument.index is None else name.removeprefix('--').upper()} is missing"
-    return Layer2Error(message, code="usage", remedy="layer2 COMMAND --help shows the usage")
+    command = " ".join(("layer2", *(error.command_chain or ())))
+    return Layer2Error(message, code="usage", remedy=f"{command} --help shows the usage")
 
 
 def _log(*, verbose: bool, debug: bool) -> None:

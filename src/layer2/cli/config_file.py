@@ -36,7 +36,7 @@ def file_text(kind: type, values: Mapping[str, object], *, head: Sequence[str] =
         for entry in given if isinstance(given, list | tuple) and given else (given,):
             has_defaults = not setting.is_list and setting.default is not None
             mark = "" if entry is not None or has_defaults else "# "
-            about = (setting.table.__doc__ or "").split("\n", 1)[0]
+            about = " ".join((setting.table.__doc__ or "").partition("\n\n")[0].split())
             lines += ["", f"# {about}".rstrip(), f"{mark}{opened}{setting.name}{closed}"]
             keys = _keys(setting.table, entry if isinstance(entry, Mapping) else {})
             lines += [line if line.startswith("#") else f"{mark}{line}" for line in keys]

@@ -12,7 +12,13 @@ from layer2.errors import FormatError, ProofRefused
 from layer2.formats.bitcoin_block import decode_header
 from layer2.formats.bitcoin_transaction import decode_transaction
 from layer2.formats.tagged_signature import sign
-from layer2.legs.evidence import BitcoinSpendEvidence, EvmReceiptEvidence, LegEvidence, LightningPaymentEvidence
+from layer2.legs.evidence import (
+    BitcoinSpendEvidence,
+    EvmReceiptEvidence,
+    EvmStorageEvidence,
+    LegEvidence,
+    LightningPaymentEvidence,
+)
 from layer2.model.transactions import Preimage
 from layer2.proofs.checking import check_proof
 from layer2.proofs.model import TransferProof
@@ -90,6 +96,8 @@ def _changes(evidence: LegEvidence | None) -> Iterator[tuple[str, LegEvidence, s
             leaf[len(leaf) // 2] ^= 1
             changed = replace(evidence, receipt_proof=(*evidence.receipt_proof[:-1], bytes(leaf)))
             yield "receipt changed", changed, "receipt_inclusion"
+        case EvmStorageEvidence():
+            yield "another lock", replace(evidence, lock_id=bytes(32)), "storage_inclusion"
         case BitcoinSpendEvidence():
             yield "transaction changed", replace(evidence, transaction=_pays_more(evidence.transaction)), "inclusion"
             yield "funding changed", replace(evidence, funding=_pays_more(evidence.funding)), "funding"

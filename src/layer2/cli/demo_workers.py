@@ -224,7 +224,7 @@ class _Run:
         say(f"  worker {self.killed.name} was killed; {self.open_at_kill} swaps are open")
 
     async def _ended(self, swap_id: SwapId) -> None:
-        await self.stage.temporal.client.get_workflow_handle(swap_id).result()
+        await self.stage.temporal.workflow(swap_id).result()
 
 
 def turns_of(histories: Mapping[SwapId, SwapHistory]) -> Counter[str]:

@@ -16,7 +16,7 @@ from layer2.cli.bitcoin_seed import lost_seed_remedy
 from layer2.cli.diagnosis import Diagnosis, diagnose_layer
 from layer2.cli.exit_status import ExitStatus
 from layer2.cli.findings import Finding, Level, failed
-from layer2.cli.journal_reading import configured_owners, existing_journal, guard_holder, is_stopped
+from layer2.cli.journal_reading import configured_owners, existing_journal, guard_holders, is_stopped
 from layer2.cli.output import Result, table
 from layer2.cli.secret_files import key_files, named_files, open_to_others, read_key
 from layer2.cli.session import InSession
@@ -125,18 +125,21 @@ async def _journal(config: LayerSettings, clock: Clock) -> list[Finding]:
         if error.code == "no_journal":
             return [_missing_journal(place, register_place(config))]
         return [failed("journal", error, "the disk must be writable, and the key files readable")]
+    holders = guard_holders(place)
     findings = [Finding(Level.OK, "journal", str(place))]
     if register_place(config) is None:
         text = f"{place} has no register, so an old copy of it, as after a fail-over, is not found"
-        findings.append(Finding(Level.WARN, "journal register", text, "set journal.register_url or register_file"))
+        remedy = "set journal.register_url or register_file"
+        if holders is not None and holders.are_workers:
+            remedy = "workers cannot use a register: let the server replicate synchronously"
+        findings.append(Finding(Level.WARN, "journal register", text, remedy))
     findings += [failed("journal owner", each, "correct the configuration") for each in conflicts]
-    holder = guard_holder(place)
-    if is_stopped(holder):
-        busy = JournalBusy(f"process {holder} has the journal and is stopped, so no open transfer continues")
-        findings.append(failed("journal guard", busy, f"let it continue: kill -CONT {holder}; or end it"))
-    elif holder is not None:
-        findings.append(Finding(Level.OK, "journal guard", f"process {holder} drives the transfers"))
-    return findings + _open_transfers(records, config, clock.now(), is_driven=holder is not None)
+    if holders is not None and is_stopped(holders):
+        busy = JournalBusy(f"{holders} has the journal and is stopped, so no open transfer continues")
+        findings.append(failed("journal guard", busy, f"let it continue: kill -CONT {holders.processes[0]}; or end it"))
+    elif holders is not None:
+        findings.append(Finding(Level.OK, "journal guard", f"{holders} drive{'s' * holders.is_one} the transfers"))
+    return findings + _open_transfers(records, config, clock.now(), is_driven=holders is not None)
 
 
 def _missing_journal(place: JournalPlace, register: JournalPlace | None) -> Finding:

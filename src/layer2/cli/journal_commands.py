@@ -9,7 +9,7 @@ from typing import Literal
 
 from layer2.assembly import journal_place, register_place
 from layer2.cli.exit_status import ExitStatus
-from layer2.cli.journal_reading import check_exists, configured_owners, existing_journal, guard_holder, is_stopped
+from layer2.cli.journal_reading import check_exists, configured_owners, existing_journal, guard_holders, is_stopped
 from layer2.cli.output import Line, Result, table
 from layer2.cli.session import InSession
 from layer2.cli.transfer_wording import state_name
@@ -38,7 +38,7 @@ async def show(*, session: InSession) -> Result:
     async with existing_journal(place) as journal:
         owners = await journal.owners()
         records = await journal.list()
-    rules, holder = settings_for(settings.network), guard_holder(place)
+    rules, holders = settings_for(settings.network), guard_holders(place)
     counts = sorted(Counter((each.role.value, state_name(each, rules)) for each in records).items())
     rows = tuple((each.kind, each.value, "yes" if each in mine else "no") for each in owners)
     states = tuple((whose, state, str(count)) for (whose, state), count in counts)
@@ -47,12 +47,11 @@ async def show(*, session: InSession) -> Result:
             "place": str(place),
             "owners": [{**fields_of(each, "kind", "value"), "is_configured": each in mine} for each in owners],
             "states": [{"role": whose, "state": state, "count": count} for (whose, state), count in counts],
-            "held_by": holder,
+            "held_by": None if holders is None else ", ".join(holders.processes),
         },
         [
             f"journal      {place}",
-            f"used by      {'no process' if holder is None else f'process {holder}'}"
-            f"{', which is stopped' if is_stopped(holder) else ''}",
+            f"used by      {holders or 'no process'}{', which is stopped' if is_stopped(holders) else ''}",
             table(("owner", "value", "in the configuration"), rows) if rows else "no owners yet",
             table(("role", "state", ">count"), states) if states else "no transfers yet",
         ],

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from layer2.assembly import owners_of
 from layer2.errors import JournalError
+from layer2.journal.guards import GuardHolders
 from layer2.journal.place import JournalPlace
 from layer2.journal.sql_journal import SqlJournal
 from layer2.ports.journal import JournalOwner
@@ -23,7 +24,7 @@ __all__ = [
     "check_exists",
     "configured_owners",
     "existing_journal",
-    "guard_holder",
+    "guard_holders",
     "held_coins",
     "is_stopped",
     "process_state",
@@ -84,18 +85,18 @@ def check_exists(place: JournalPlace) -> None:
         )
 
 
-def guard_holder(place: JournalPlace) -> str | None:
-    """The pid of the process that acts on the journal, with its host if the journal is on a server; or None.
+def guard_holders(place: JournalPlace) -> GuardHolders | None:
+    """The processes that act on the journal, or None. The answer can be outdated when it is read.
 
-    It is ``"unknown"`` if the process has not written its pid. The answer can be outdated when it is read.
+    Its id is ``"unknown"`` if a process has not written it.
 
     Raises:
         JournalError: the server cannot be reached.
     """
     if place.url is not None:
-        from layer2.journal.server_guard import server_guard_holder
+        from layer2.journal.server_guard import server_guard_holders
 
-        return server_guard_holder(place.url)
+        return server_guard_holders(place.url)
     assert place.path is not None
     journal = place.path
     try:
@@ -106,15 +107,15 @@ def guard_holder(place: JournalPlace) -> str | None:
         # A shared lock, so that two readers do not find each other.
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+        return GuardHolders((os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown",))
     finally:
         os.close(descriptor)
     return None
 
 
-def is_stopped(process_id: str | None) -> bool:
-    """Whether a process exists and is stopped, for example by SIGSTOP."""
-    return process_id is not None and process_state(process_id) in ("T", "t")
+def is_stopped(holders: GuardHolders | None) -> bool:
+    """Whether the one process that acts exists on this machine and is stopped, for example by SIGSTOP."""
+    return holders is not None and holders.is_one and process_state(holders.processes[0]) in ("T", "t")
 
 
 def process_state(process_id: str) -> str | None:

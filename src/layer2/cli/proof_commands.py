@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from layer2.cli.exit_status import ExitStatus
 from layer2.cli.output import Result
 from layer2.cli.parameters import Layer
+from layer2.cli.proof_judging import Undeclared, judged, undeclared
+from layer2.cli.proof_policy import NOTHING_DECLARED, PolicyOptions, key_of, written_tokens
 from layer2.cli.proof_wording import leg_lines, shown_words
 from layer2.cli.session import InSession, Session
 from layer2.cli.wording import at_time, fields_of, sat, short_hash
 from layer2.errors import ConfigurationError, FormatError, InvalidRequest, Layer2Error, ProofRefused, ProofUndecided
-from layer2.formats.evm_address import parse_address
 from layer2.formats.printable import printable
-from layer2.legs.evidence import EvmReceiptEvidence, ReceiptEvidence, RootstockReceiptEvidence
-from layer2.legs.receipts import block_of, block_of_header
-from layer2.legs.shown import OpenMatter, OpenPoint
+from layer2.legs.evidence import EvmEvidence
+from layer2.legs.lock_evidence import block_of, block_of_header
 from layer2.model.layers import Layer2ProtocolType
 from layer2.proofs.checking import LegReport, ProofReport, check_proof
 from layer2.proofs.header_chain import read_headers, write_headers
 from layer2.proofs.model import ProofOutcome, TransferProof
-from layer2.proofs.policy import FINAL, OFFLINE, HeaderRequirement, ProofLevel, ProofPolicy
+from layer2.proofs.policy import FINAL, OFFLINE, ProofLevel, ProofPolicy
 from layer2.terms.signing import write_terms
 
-__all__ = ["headers", "load", "report_data", "report_lines", "show", "verify"]
+__all__ = ["headers", "load", "load_headers", "report_data", "report_lines", "show", "verify"]
 
 _OUTCOMES = {
     ProofOutcome.COMPLETED: "a completed transfer",
@@ -39,56 +39,40 @@ async def verify(
     *,
     node: bool = False,
     final: bool = False,
-    provider: tuple[str, ...] = (),
-    payee: tuple[str, ...] = (),
-    network: Literal["mainnet", "testnet", "regtest"] | None = None,
-    contract: tuple[str, ...] = (),
-    work: tuple[str, ...] = (),
+    options: PolicyOptions = NOTHING_DECLARED,
     trusted_header: tuple[str, ...] = (),
     headers: tuple[Path, ...] = (),
     session: InSession,
 ) -> Result:
     """Check a proof: what it shows for each leg, and what it leaves open.
 
-    Exit status 0: it shows a completed transfer, its headers are on their chains, and you named its signer. 1: a check
-    failed, and is named; or the proof shows a refund or one leg only. 2: your node cannot decide now. 4: every check
-    of the file holds, but its headers or its signer are not confirmed: use --node, or --trusted-header and --provider.
+    Exit status 0: it shows a completed transfer, its headers are on their chains, and your policy or your configuration
+    declares its signer, its network and its tokens. 1: a check failed, and is named; or the proof shows a refund or one
+    leg only. 2: your node cannot decide now. 4: every check of the file holds, but something is not declared or a
+    header is not confirmed: the message names the option.
 
     Args:
         file: The proof.
         node: Ask the nodes of your configuration whether the headers are on their chains. Accept only the providers
             and tokens of the configuration.
         final: With --node: the headers must be final.
-        provider: Accept only terms signed by this key (64 or 66 hex digits); can be repeated.
-        payee: Accept only payments to this Lightning node (66 hex digits). You declare that it creates its own
-            preimages and issues no hold invoices; can be repeated.
-        network: Accept only this network.
-        contract: Accept this HTLC contract too (CHAIN_ID:ADDRESS). You declare that its code is the contract's, which
-            only the genuine contract's address shows; can be repeated.
-        work: LAYER:HASHES. Accept the headers of a proof on BITCOIN or ROOTSTOCK if inventing them takes so many hashes
-            or more; can be repeated.
         trusted_header: The hash (64 hex digits) of a block that you know is on the chain: the proof's block must be
             this one or, with --headers, an earlier one. If both legs have a block: LAYER:HASH, for each.
         headers: The file of the headers after the proof's block, up to and including the trusted one: one per line,
             oldest first, as debug_getRawHeader returns them. If both legs have a block: LAYER:FILE, for each. A proof
             on Bitcoin has the headers of the next blocks itself.
     """
-    _check_usage(node, final, trusted=bool(trusted_header), with_headers=bool(headers))
-    policy = ProofPolicy(
-        OFFLINE.header,
-        providers=frozenset(_key(text, "--provider", (32, 33)) for text in provider) or None,
-        networks=None if network is None else frozenset({network}),
-        own_preimage_payees=frozenset(_key(text, "--payee", (33,)) for text in payee) or None,
-        contracts=_contracts(contract),
-        work=_works(work),
-    )
+    policy = options.declared()
+    is_trusted = bool(trusted_header or policy.trusted_headers)
+    _check_usage(node, final, trusted=is_trusted, with_headers=bool(headers))
     proof = load(file)
     if node:
         report = await _ask_nodes(proof, policy, session, final=final)
+        missing = undeclared(report)
     else:
-        report = _check_offline(proof, policy, trusted_header, headers)
+        report, missing = _check_offline(proof, policy, trusted_header, headers)
     data = report_data(report) | {"file": str(file)}
-    problem, ended = _problem(report)
+    problem, ended = _problem(report, missing)
     return Result(data, report_lines(file, report), problem=problem, ended=ended)
 
 
@@ -115,6 +99,7 @@ async def headers(
         final: End with the finalized block.
     """
     from layer2.manager import Layer2Manager
+    from layer2.manager.verification import configured_policy
     from layer2.model.transactions import Finality
     from layer2.protocols.evm.client import EvmClient
 
@@ -131,10 +116,12 @@ async def headers(
     _write(output, write_headers(chain))
     last = "0x" + (block_of_header(evidence, chain[-1]) if chain else block_of(evidence)).hash.hex()
     provider = proof.terms.terms.provider.hex()
-    signer = f" --provider {provider}" if provider in {each.identity_key for each in config.providers} else ""
+    declared = [f"--provider {provider}"] if provider in {each.identity_key for each in config.providers} else []
+    declared += [] if config.network == "mainnet" else [f"--network {config.network}"]
+    declared += [f"--token {each}" for each in written_tokens(configured_policy(config, None))]
     lines: list[str] = [
         f"{output}   {len(chain)} headers, up to block {last}",
-        f"to check: layer2 proof verify {file} --trusted-header {last} --headers {output}{signer}",
+        f"to check: layer2 proof verify {file} --trusted-header {last} --headers {output} {' '.join(declared)}",
     ]
     return Result({"file": str(output), "headers": len(chain), "trusted_header": last}, lines)
 
@@ -206,23 +193,17 @@ def report_data(report: ProofReport) -> dict[str, object]:
     }
 
 
-def _problem(report: ProofReport) -> tuple[Layer2Error | None, ExitStatus | None]:
+def _problem(report: ProofReport, missing: Sequence[Undeclared]) -> tuple[Layer2Error | None, ExitStatus | None]:
     """The reason for an exit status other than 0, and the status if it differs from that of the error."""
     match report.outcome:
         case ProofOutcome.REFUNDED:
             return Layer2Error("the proof shows a refund, not a completed transfer", code="proof_of_refund"), None
         case ProofOutcome.PARTIAL:
             return Layer2Error("the proof shows one leg, not a completed transfer", code="proof_of_one_leg"), None
-        case ProofOutcome.COMPLETED if report.level is ProofLevel.OFFLINE:
-            asked: list[OpenMatter] = [each for each in report.open_points if each.point is OpenPoint.HEADER]
-            problem = ProofUndecided("not shown: " + "; and ".join(each.text for each in asked))
+        case ProofOutcome.COMPLETED if missing:
+            problem = ProofUndecided("; and ".join(each.text for each in missing))
             problem.retryable = False
-            problem.remedy = "use --node, or --trusted-header with a block that you know is on the chain"
-            return problem, ExitStatus.ACTION_NEEDED
-        case ProofOutcome.COMPLETED if not report.provider_is_known:
-            problem = ProofUndecided("anyone could have signed the terms: you did not name their signer")
-            problem.retryable = False
-            problem.remedy = f"if you know that this key is the provider's: --provider {report.terms.provider.hex()}"
+            problem.remedy = "; ".join(each.remedy for each in missing)
             return problem, ExitStatus.ACTION_NEEDED
         case ProofOutcome.COMPLETED:
             return None, None
@@ -230,20 +211,22 @@ def _problem(report: ProofReport) -> tuple[Layer2Error | None, ExitStatus | None
 
 def _check_offline(
     proof: TransferProof, policy: ProofPolicy, trusted_header: tuple[str, ...], headers: tuple[Path, ...]
-) -> ProofReport:
-    report = check_proof(proof, policy)
+) -> tuple[ProofReport, tuple[Undeclared, ...]]:
+    # Its headers are not placed yet: the legs with a block are what an option without a layer can mean.
+    report, _ = judged(proof, replace(policy, header=OFFLINE.header, trusted_headers={}))
     placed = [leg.protocol for leg in (report.source, report.destination) if leg.header is not None]
     trusted: dict[Layer2ProtocolType, bytes] = {}
     for text in trusted_header:
         layer, value = _of_layer(text, placed, "--trusted-header")
-        trusted[layer] = _key(value.removeprefix("0x"), "--trusted-header", (32,))
+        try:
+            trusted[layer] = key_of(value, (32,))
+        except ValueError as error:
+            raise InvalidRequest("--trusted-header takes 64 hex digits", code="usage") from error
     chains: dict[Layer2ProtocolType, tuple[bytes, ...]] = {}
     for path in headers:
         layer, value = _of_layer(str(path), placed, "--headers")
-        chains[layer] = _load_headers(Path(value))
-    if not trusted:
-        return report
-    return check_proof(proof, replace(policy, trusted_headers=trusted), headers=chains)
+        chains[layer] = load_headers(Path(value))
+    return judged(proof, replace(policy, trusted_headers=trusted or policy.trusted_headers), chains)
 
 
 async def _ask_nodes(proof: TransferProof, policy: ProofPolicy, session: Session, *, final: bool) -> ProofReport:
@@ -257,7 +240,7 @@ async def _ask_nodes(proof: TransferProof, policy: ProofPolicy, session: Session
     from layer2.manager.verification import configured_policy
 
     config = session.config()
-    policy = configured_policy(config, replace(policy, header=FINAL.header if final else HeaderRequirement.AS_AGREED))
+    policy = configured_policy(config, replace(policy, header=FINAL.header) if final else policy)
     offline = check_proof(proof, replace(policy, header=OFFLINE.header))
     async with Layer2Manager(config) as manager:
         for leg in (offline.source, offline.destination):
@@ -268,11 +251,11 @@ async def _ask_nodes(proof: TransferProof, policy: ProofPolicy, session: Session
         return await manager.check_transfer_proof_async(proof, policy=policy)
 
 
-def _evidence_with_header(proof: TransferProof, layer: Layer2ProtocolType | None) -> ReceiptEvidence:
+def _evidence_with_header(proof: TransferProof, layer: Layer2ProtocolType | None) -> EvmEvidence:
     found = [
         leg
         for leg in (proof.source_leg, proof.destination_leg)
-        if isinstance(leg, EvmReceiptEvidence | RootstockReceiptEvidence) and layer in (None, leg.protocol)
+        if isinstance(leg, EvmEvidence) and layer in (None, leg.protocol)
     ]
     if not found:
         raise ProofRefused("evidence", "no leg has a header of an EVM layer")
@@ -291,41 +274,6 @@ def _of_layer(text: str, placed: list[Layer2ProtocolType], option: str) -> tuple
     return placed[0], text
 
 
-def _contracts(texts: tuple[str, ...]) -> dict[int, frozenset[bytes]]:
-    contracts: dict[int, frozenset[bytes]] = {}
-    for text in texts:
-        chain, _, address = text.partition(":")
-        try:
-            chain_id = int(chain)
-            contracts[chain_id] = contracts.get(chain_id, frozenset()) | {parse_address(address, chain_id)}
-        except (ValueError, FormatError) as error:
-            raise InvalidRequest(f"--contract takes CHAIN_ID:ADDRESS, not {text}", code="usage") from error
-    return contracts
-
-
-def _works(texts: tuple[str, ...]) -> dict[Layer2ProtocolType, int]:
-    """By layer, the least work of its headers."""
-    works: dict[Layer2ProtocolType, int] = {}
-    for text in texts:
-        layer, _, hashes = text.partition(":")
-        try:
-            works[Layer2ProtocolType[layer.upper()]] = int(hashes)
-        except (KeyError, ValueError) as error:
-            raise InvalidRequest(f"--work takes LAYER:HASHES, not {text}", code="usage") from error
-    return works
-
-
-def _key(text: str, option: str, lengths: tuple[int, ...]) -> bytes:
-    try:
-        key = bytes.fromhex(text)
-    except ValueError:
-        key = b""
-    if len(key) not in lengths:
-        digits = " or ".join(str(2 * length) for length in lengths)
-        raise InvalidRequest(f"{option} takes {digits} hex digits", code="usage")
-    return key
-
-
 def _check_is_another(output: Path, file: Path) -> None:
     if output.exists() and output.samefile(file):
         raise InvalidRequest("the headers would overwrite the proof: name another file", code="usage")
@@ -338,7 +286,13 @@ def _write(file: Path, text: str) -> None:
         raise ConfigurationError(f"{file} cannot be written: {error.strerror}", code="unwritable_file") from error
 
 
-def _load_headers(file: Path) -> tuple[bytes, ...]:
+def load_headers(file: Path) -> tuple[bytes, ...]:
+    """Read a file of headers.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+        ProofRefused: it does not contain headers; check ``header_chain``.
+    """
     try:
         return read_headers(file.read_text("ascii"))
     except OSError as error:
@@ -350,6 +304,7 @@ def _load_headers(file: Path) -> tuple[bytes, ...]:
 def _leg_data(leg: LegReport) -> dict[str, object]:
     return {
         **fields_of(leg, "protocol", "outcome", "level"),
+        "finality": None if (reached := leg.finality_reached) is None else reached.value,
         "shown": sorted(one.value for one in leg.shown),
         "block_number": None if leg.header is None else leg.header.number,
         "block_hash": None if leg.header is None else f"0x{leg.header.hash.hex()}",

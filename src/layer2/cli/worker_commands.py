@@ -25,4 +25,4 @@ async def worker(*, ready_file: Path | None = None, session: InSession) -> Resul
     except ModuleNotFoundError as error:
         raise missing_extra(error, "provider,temporal") from error
     await work(session.settings(), ready_file=ready_file)
-    return Result({}, ["stopped; its swaps continue on the other workers"])
+    return Result({}, ["stopped; its swaps continue only while another worker runs"])

@@ -56,6 +56,7 @@ __all__ = [
     "refund_call",
     "spent_call",
     "status_call",
+    "status_slot",
 ]
 
 HTLC_SALT = bytes(32)
@@ -81,6 +82,9 @@ REFUND_GAS = 250_000
 _LOCK = "lock(bytes32,address,uint256,address,uint256,bytes32)"
 _CLAIM = "claim(bytes32,address,uint256,address,address,uint256,bytes32)"
 _REFUND = "refund(bytes32,address,uint256,address,address,uint256,bytes32)"
+
+_STATUS_MAPPING = (1).to_bytes(32, "big")
+"""The slot of the mapping ``status`` in the compiler's layout; slot 0 is Vyper's flag against reentrancy."""
 
 # The topics of the contract's events.
 LOCKED = event_topic("Locked(bytes32,bytes32,address,address,address,uint256,uint256,bytes32)")
@@ -257,6 +261,14 @@ def decode_status(answer: bytes) -> LockStatus:
         return LockStatus(number)
     except ValueError as error:
         raise FormatError(f"HTLC: {number} is not a status") from error
+
+
+def status_slot(lock_id: bytes) -> bytes:
+    """The slot of the contract's storage that holds a lock's status, 32 bytes. Its value is that of ``LockStatus``.
+
+    Vyper hashes the slot of a mapping before the key; Solidity does the reverse.
+    """
+    return keccak256(_STATUS_MAPPING + lock_id)
 
 
 def spent_call(payment_hash: bytes) -> bytes:

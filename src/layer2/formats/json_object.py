@@ -69,9 +69,9 @@ class JsonObject:
         """Lower-case hex without prefix: exactly ``length`` bytes, or at most ``max_length``."""
         return self._bytes(self.take(name), name, length, max_length)
 
-    def hex_list(self, name: str, *, max_items: int = 100) -> tuple[bytes, ...]:
+    def hex_list(self, name: str, *, max_items: int = 100, max_length: int = 100_000) -> tuple[bytes, ...]:
         """A list of at most ``max_items`` texts, each as for ``hex``."""
-        return tuple(self._bytes(item, name, None, 100_000) for item in self.items(name, max_items=max_items))
+        return tuple(self._bytes(item, name, None, max_length) for item in self.items(name, max_items=max_items))
 
     def items(self, name: str, *, max_items: int = 100) -> list[object]:
         """A list of at most ``max_items`` values of any type."""

@@ -1,7 +1,7 @@
-"""The Merkle Patricia trie of a block's receipts or transactions: root, proofs and strict verification.
+"""Merkle Patricia tries: strict verification of proofs, and the root and proofs of a block's receipts or transactions.
 
-The keys are ``rlp(index)``. None is a prefix of another, so a branch never holds a value. Tries of accounts and storage
-have other keys and are not supported.
+In these tries no key is a prefix of another, so a branch never holds a value: the keys are ``rlp(index)`` in a block's
+tries, and hashes of 32 bytes in the tries of accounts and of a contract's storage.
 
 Source: Ethereum Yellow Paper, appendix D.
 """
@@ -16,10 +16,13 @@ from layer2.formats import rlp
 from layer2.formats.keccak import keccak256
 from layer2.formats.rlp import RlpItem
 
-__all__ = ["EMPTY_ROOT", "prove", "prove_all", "trie_root", "verify"]
+__all__ = ["EMPTY_ROOT", "LONGEST_INNER_NODE", "prove", "prove_all", "trie_root", "verify", "verify_key"]
 
 EMPTY_ROOT = keccak256(rlp.encode(b""))
 """The root of a trie without entries."""
+
+LONGEST_INNER_NODE = 532
+"""Bytes of a branch that refers to 16 children by hash. Only a leaf with a long value is longer."""
 
 _HASH_SIZE = 32
 _LARGEST_INDEX = (1 << 32) - 1
@@ -105,16 +108,39 @@ def verify(root: bytes, index: int, nodes: Sequence[bytes]) -> bytes:
         The value at ``index`` under ``root``.
 
     Raises:
-        FormatError: a node is missing, superfluous, does not match its parent's reference, or cannot be part of a trie
-            of indices; or the trie has another entry, or none, at this index.
+        FormatError: as ``verify_key``, or the index is out of range.
 
     It does not show whose root it is: check the header that contains it separately.
     """
     if not 0 <= index <= _LARGEST_INDEX:
         raise FormatError(f"trie: index {index} is out of range")
+    return _follow(root, _key(index), nodes)
+
+
+def verify_key(root: bytes, key: bytes, nodes: Sequence[bytes]) -> bytes:
+    """Follow the nodes of a proof from a root to the value at a key.
+
+    Args:
+        root: 32 bytes, such as a header's stateRoot, or an account's storage root.
+        key: the bytes of the key, such as the keccak256 of an address or of a slot. All keys of the trie are as long.
+        nodes: the root first, each followed by the child that it refers to.
+
+    Returns:
+        The value at ``key`` under ``root``.
+
+    Raises:
+        FormatError: a node is missing, superfluous, does not match its parent's reference, or cannot be part of a trie
+            without values in branches; or the trie has another entry, or none, at this key.
+
+    It does not show whose root it is: check what contains it separately. It never shows that an entry is absent.
+    """
+    return _follow(root, key.hex(), nodes)
+
+
+def _follow(root: bytes, rest: str, nodes: Sequence[bytes]) -> bytes:
+    """The value under ``root`` at the key with these nibbles; raises as ``verify_key``."""
     if len(root) != _HASH_SIZE:
         raise FormatError(f"trie: a root of {len(root)} bytes, expected {_HASH_SIZE}")
-    rest = _key(index)
     reference: RlpItem = root
     after_extension = False
     unread = list(reversed(nodes))
@@ -140,7 +166,7 @@ def verify(root: bytes, index: int, nodes: Sequence[bytes]) -> bytes:
             if is_leaf:
                 return _leaf_value(node[1], part == rest, unread)
             if not part or not rest.startswith(part):
-                raise FormatError("trie: an extension does not match the index")
+                raise FormatError("trie: an extension does not match the key")
             reference, rest = node[1], rest[len(part) :]
             after_extension = True
         else:
@@ -247,7 +273,7 @@ def _child(branch: list[RlpItem], rest: str) -> RlpItem:
     """A branch's reference at the next nibble of the key."""
     *children, value = branch
     if value != b"" or not rest:
-        raise FormatError("trie: a branch with a value, which no index reaches")
+        raise FormatError("trie: a branch with a value, which no key reaches")
     if sum(child != b"" for child in children) < 2:
         raise FormatError("trie: a branch with fewer than two children")
     for child in children:
@@ -260,18 +286,20 @@ def _child(branch: list[RlpItem], rest: str) -> RlpItem:
 
 def _present(reference: RlpItem) -> RlpItem:
     if reference == b"":
-        raise FormatError("trie: there is no value at this index")
+        raise FormatError("trie: there is no value at this key")
     return reference
 
 
 def _check_embedded(node: list[RlpItem]) -> None:
+    if len(node) not in {2, 17}:
+        raise FormatError("trie: an embedded node that is neither branch, nor extension, nor leaf")
     if len(rlp.encode(node)) >= _HASH_SIZE:
         raise FormatError("trie: a node of 32 bytes or more must be referred to by its hash")
 
 
 def _leaf_value(value: RlpItem, fits: bool, unread: list[bytes]) -> bytes:
     if not fits:
-        raise FormatError("trie: the leaf belongs to another index")
+        raise FormatError("trie: the leaf belongs to another key")
     if unread:
         raise FormatError("trie: the proof has superfluous nodes")
     if not isinstance(value, bytes) or not value:

@@ -8,14 +8,23 @@ from __future__ import annotations
 from hashlib import sha256
 
 from coincurve import PrivateKey, PublicKey, PublicKeyXOnly
-from coincurve.ecdsa import cdata_to_der, deserialize_compact
+from coincurve.ecdsa import cdata_to_der, der_to_cdata, deserialize_compact, serialize_compact
 from coincurve.utils import GROUP_ORDER_INT
 
 from layer2.errors.base import FormatError
 from layer2.formats import canonical_json
 from layer2.formats.canonical_json import JsonValue
 
-__all__ = ["is_public_key", "json_digest", "sign", "tagged_hash", "verify", "verify_ecdsa"]
+__all__ = [
+    "compact_ecdsa",
+    "has_low_s",
+    "is_public_key",
+    "json_digest",
+    "sign",
+    "tagged_hash",
+    "verify",
+    "verify_ecdsa",
+]
 
 
 def is_public_key(data: bytes) -> bool:
@@ -112,9 +121,31 @@ def verify_ecdsa(public_key: bytes, digest: bytes, signature: bytes) -> bool:
     """
     if len(digest) != 32:
         raise FormatError("a digest must be 32 bytes")
-    if len(public_key) != 33 or len(signature) != 64 or int.from_bytes(signature[32:], "big") > GROUP_ORDER_INT // 2:
+    if len(public_key) != 33 or len(signature) != 64 or not has_low_s(signature):
         return False
     try:
         return PublicKey(public_key).verify(cdata_to_der(deserialize_compact(signature)), digest, hasher=None)
     except ValueError:
         return False
+
+
+def has_low_s(signature: bytes) -> bool:
+    """Whether s of an ECDSA signature is in the lower half of the order. With the other half it has a second form.
+
+    Args:
+        signature: begins with r and s, 64 bytes.
+    """
+    return int.from_bytes(signature[32:64], "big") <= GROUP_ORDER_INT // 2
+
+
+def compact_ecdsa(der: bytes) -> bytes:
+    """r and s, 64 bytes, of an ECDSA signature in DER.
+
+    Raises:
+        FormatError: it is not such a signature.
+    """
+    try:
+        signature: bytes = serialize_compact(der_to_cdata(der))
+    except ValueError:
+        raise FormatError("it is not an ECDSA signature in DER") from None
+    return signature

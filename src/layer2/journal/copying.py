@@ -74,7 +74,9 @@ async def move(place: JournalPlace, other: JournalPlace) -> Mapping[str, int]:
         elif await target.read(mark_of) is not Mark.ARRIVING or await _move_of(source) != await _move_of(target):
             # The target of another move lacks rows.
             raise JournalError(
-                f"the journal {place} was moved already", code="journal_moved", remedy="use the other one"
+                f"the journal {place} was moved already",
+                code="journal_moved",
+                remedy="name the journal to which it was moved in [journal]: url or path",
             )
         await target.write(lambda connection: set_mark(connection, None))
         return counts

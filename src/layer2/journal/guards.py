@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from sqlalchemy import Connection
 
-__all__ = ["Guard"]
+__all__ = ["Guard", "GuardHolders"]
+
+
+@dataclass(frozen=True, slots=True)
+class GuardHolders:
+    """The processes that act on a journal: at least one."""
+
+    processes: tuple[str, ...]
+    """Their ids, with their hosts if the journal is on a server."""
+    are_workers: bool = False
+    """Whether they share the guard, as workers and front ends do."""
+
+    @property
+    def is_one(self) -> bool:
+        """Whether it is one process."""
+        return len(self.processes) == 1
+
+    def __str__(self) -> str:
+        return f"{'process' if self.is_one else 'processes'} {', '.join(self.processes)}"
 
 
 class Guard(Protocol):

@@ -29,7 +29,7 @@ class Mark(Enum):
 
 
 _PROBLEMS: Final = {
-    Mark.MOVED: ("was moved to another database", "use that one"),
+    Mark.MOVED: ("was moved to another database", "name that database in [journal]: url or path"),
     Mark.ARRIVING: (
         "is the target of a move or a backup that has not ended",
         "run the same layer2 journal migrate again, or make another backup",

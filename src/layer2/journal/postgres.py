@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from psycopg import Connection as ServerConnection
     from psycopg.abc import PQGen
 
-__all__ = ["POSTGRES", "cause", "connection_engine", "server_engine", "server_name"]
+__all__ = ["POSTGRES", "cause", "connection_engine", "server_engine", "server_name", "unreachable_remedy"]
 
 T = TypeVar("T")
 _SCHEMES: Final = ("postgresql", "postgres")
@@ -79,6 +79,11 @@ def cause(error: SQLAlchemyError) -> str:
     if message is None:
         message = str(orig).partition("\n")[0] if orig is not None and _sqlstate(error) is None else None
     return message or type(error).__name__
+
+
+def unreachable_remedy(error: SQLAlchemyError) -> str:
+    """What to do if a database cannot be opened."""
+    return _remedy(error) or "check that the server runs, and that the database and the user exist there"
 
 
 def _remedy(error: SQLAlchemyError) -> str | None:
@@ -169,7 +174,7 @@ def server_engine(url: str, title: str, prepare: Callable[[Connection], None]) -
             prepare(connection)
     except SQLAlchemyError as error:
         engine.dispose()
-        raise JournalError(f"{title} cannot be opened: {cause(error)}") from error
+        raise JournalError(f"{title} cannot be opened: {cause(error)}", remedy=unreachable_remedy(error)) from error
     except BaseException:
         engine.dispose()
         raise
@@ -184,7 +189,9 @@ def _parsed(url: str) -> URL:
         parsed = None
     if parsed is None or parsed.drivername not in _SCHEMES:
         raise ConfigurationError(
-            "the journal's url is not postgresql://USER@HOST/DATABASE", code="wrong_value", remedy="correct journal.url"
+            "the URL of a database is not postgresql://USER@HOST/DATABASE",
+            code="wrong_value",
+            remedy="correct journal.url, journal.register_url or the argument of the command",
         )
     try:
         import psycopg  # noqa: F401 - an extra
@@ -192,7 +199,7 @@ def _parsed(url: str) -> URL:
         raise ConfigurationError(
             "a journal on PostgreSQL needs psycopg",
             code="missing_extra",
-            remedy="install the extra: pip install 'layer2[postgres]'",
+            remedy="install layer2 again, from where you got it, with its extra 'postgres'",
         ) from error
     return parsed.set(drivername="postgresql+psycopg")
 

@@ -14,9 +14,10 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from layer2.errors import JournalBusy, JournalError
-from layer2.journal.postgres import cause, connection_engine, server_name
+from layer2.journal.guards import GuardHolders
+from layer2.journal.postgres import cause, connection_engine, server_name, unreachable_remedy
 
-__all__ = ["ServerGuard", "server_guard_holder"]
+__all__ = ["ServerGuard", "server_guard_holders"]
 
 LOG: Final = logging.getLogger("layer2.journal")
 _KEY: Final = "hashtext('layer2 journal'), hashtext(current_schema())"
@@ -26,7 +27,7 @@ _LOCKS: Final = (
     "AND classid::bigint = hashtext('layer2 journal')::bigint & 4294967295 "
     "AND objid::bigint = hashtext(current_schema())::bigint & 4294967295"
 )
-_HOLDER: Final = text(f"SELECT application_name {_LOCKS}")
+_HOLDERS: Final = text(f"SELECT application_name, mode {_LOCKS} ORDER BY backend_start, pid")
 _IS_HELD: Final = text(f"SELECT 1 {_LOCKS} AND pid = :pid")
 _WORKER_KEY: Final = "hashtext('layer2 worker'), hashtext(:worker)"
 _HEARTBEAT_SECONDS: Final = 2.0
@@ -92,7 +93,9 @@ class ServerGuard:
         try:
             self._lock()
         except SQLAlchemyError as error:
-            raise JournalError(f"the journal {self._name} cannot be locked: {cause(error)}") from error
+            raise JournalError(
+                f"the journal {self._name} cannot be locked: {cause(error)}", remedy=unreachable_remedy(error)
+            ) from error
         self._end.clear()
         self._thread = Thread(target=self._keep, name="layer2-journal-guard", daemon=True)
         self._thread.start()
@@ -106,9 +109,13 @@ class ServerGuard:
                 connection.execute(text(f"SELECT pg_advisory_lock_shared({_WORKER_KEY})"), {"worker": self._worker})
             mode = "" if self._worker is None else "_shared"
             if not connection.execute(text(f"SELECT pg_try_advisory_lock{mode}({_KEY})")).scalar():
+                holders = _holders(connection)
+                act, end = "acts", "it ends, or stop it"
+                if holders is not None and not holders.is_one:
+                    act, end = "act", "they end, or stop them"
                 raise JournalBusy(
-                    f"the process {_holder(connection) or 'that is starting'} acts on the journal {self._name}",
-                    remedy="wait until it ends, or stop it; you can read the journal meanwhile",
+                    f"the {holders or 'process that is starting'} {act} on the journal {self._name}",
+                    remedy=f"wait until {end}; you can read the journal meanwhile",
                 )
             self._session = connection.execute(text("SELECT pg_backend_pid()")).scalar()
         except BaseException:
@@ -144,8 +151,8 @@ class ServerGuard:
                 connection.close()
 
 
-def server_guard_holder(url: str) -> str | None:
-    """The id and the host of the process that acts on the journal, or None. The answer can be outdated when it is read.
+def server_guard_holders(url: str) -> GuardHolders | None:
+    """The processes that act on the journal, or None. The answer can be outdated when it is read.
 
     Raises:
         JournalError: the server cannot be reached.
@@ -153,11 +160,15 @@ def server_guard_holder(url: str) -> str | None:
     engine = connection_engine(url, "layer2 guard reader")
     try:
         with engine.connect() as connection:
-            return _holder(connection)
+            return _holders(connection)
     except SQLAlchemyError as error:
         raise JournalError(f"the journal {server_name(url)} cannot be read: {cause(error)}") from error
 
 
-def _holder(connection: Connection) -> str | None:
-    name: str | None = connection.execute(_HOLDER).scalar()
-    return None if name is None else name.removeprefix(_NAME)
+def _holders(connection: Connection) -> GuardHolders | None:
+    rows = connection.execute(_HOLDERS).all()
+    if not rows:
+        return None
+    # A worker that connects again can have an earlier session for a while.
+    names = dict.fromkeys(row.application_name.removeprefix(_NAME) for row in rows)
+    return GuardHolders(tuple(names), are_workers=rows[0].mode == "ShareLock")

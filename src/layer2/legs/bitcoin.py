@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Final, Self
 from layer2.contracts.bitcoin_htlc import BitcoinHtlc
 from layer2.errors.base import FormatError, FundsRulesError, InvalidRequest, ProofRefused
 from layer2.formats import bitcoin_psbt, bitcoin_uri, segwit_address
-from layer2.formats.bitcoin_transaction import LOCKTIME_THRESHOLD
+from layer2.formats.bitcoin_transaction import LOCKTIME_THRESHOLD, decode_transaction
 from layer2.formats.json_object import JsonObject
 from layer2.formats.json_record import Amount, Bytes32, Bytes33, Form, Text8, integer
 from layer2.formats.tagged_signature import is_public_key
@@ -19,10 +19,12 @@ from layer2.legs import bitcoin_evidence
 from layer2.legs.block_times import Span
 from layer2.legs.evidence import BitcoinSpendEvidence, LegEvidence
 from layer2.legs.leg import Leg, LegOffer, LegPlan
+from layer2.legs.party_key import KeyScheme, PartyKey
 from layer2.legs.shown import BlockRef, EvidencePolicy, LegShown, OpenMatter, Owed
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.legs.views import ClockReading, FundingRequest, LegView, Release, Side
 from layer2.model.layers import Layer2ProtocolType
+from layer2.model.money import BTC
 from layer2.model.transactions import Finality
 
 __all__ = ["BitcoinKeys", "BitcoinLeg", "BitcoinOffer"]
@@ -336,6 +338,26 @@ class BitcoinLeg(Leg):
         if shown.header is not None and shown.header.number < self.issued_height - _DAY_OF_BLOCKS:
             raise ProofRefused("header", "the block is older than the terms")
         return shown
+
+    def key_of(self, side: Side) -> PartyKey:
+        """The key of the party's refund or claim."""
+        return PartyKey(KeyScheme.ECDSA, self.payer if side is Side.PAYER else self.payee)
+
+    @property
+    def parties(self) -> tuple[str, str]:
+        """The two keys of this leg."""
+        return self.payer.hex(), self.payee.hex()
+
+    @property
+    def asset(self) -> str:
+        """``BTC``."""
+        return BTC.code
+
+    def money_name(self, evidence: LegEvidence | None, owed: Owed) -> str | None:
+        """The output that the evidence spends. The terms do not name it: a script can be funded twice."""
+        if not isinstance(evidence, BitcoinSpendEvidence):
+            return None
+        return f"output {decode_transaction(evidence.transaction).inputs[evidence.input].prevout}"
 
     def next_block(self, newest: BlockRef, encoded: bytes) -> BlockRef:
         """See ``Leg.next_block``: a header of 80 bytes with the newest block as its parent."""

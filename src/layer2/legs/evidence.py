@@ -8,17 +8,19 @@ from typing import Annotated, ClassVar, Final, TypeAlias
 from layer2.errors.base import FormatError
 from layer2.formats.canonical_json import JsonValue
 from layer2.formats.json_object import JsonObject
-from layer2.formats.json_record import Form, hexadecimal, integer, read_record, write_record
+from layer2.formats.json_record import Bytes32, Form, hexadecimal, integer, read_record, write_record
+from layer2.formats.merkle_patricia import LONGEST_INNER_NODE
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Preimage
 
 __all__ = [
     "EVIDENCE_TYPES",
     "BitcoinSpendEvidence",
+    "EvmEvidence",
     "EvmReceiptEvidence",
+    "EvmStorageEvidence",
     "LegEvidence",
     "LightningPaymentEvidence",
-    "ReceiptEvidence",
     "RootstockReceiptEvidence",
     "read_evidence",
     "write_evidence",
@@ -27,9 +29,10 @@ __all__ = [
 _Index: TypeAlias = Annotated[int, integer(2**32)]
 
 
-def _list(max_items: int) -> Form:
+def _list(max_items: int, max_length: int = 100_000) -> Form:
     return Form(
-        lambda given, name: given.hex_list(name, max_items=max_items), lambda items: [item.hex() for item in items]
+        lambda given, name: given.hex_list(name, max_items=max_items, max_length=max_length),
+        lambda items: [item.hex() for item in items],
     )
 
 
@@ -52,6 +55,27 @@ class EvmReceiptEvidence:
     """Nodes of the receipts trie from the root to the receipt (Merkle-Patricia)."""
     log_index: _Index
     """Index of the log within the receipt, from 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvmStorageEvidence:
+    """The status of one lock in the contract's storage after a block, with the path to the block's header (EIP-1186).
+
+    The block is that of the lock's end or any later one. The keys are hashes, so no path has as many as 64 nodes, and a
+    leaf has one account or one word, so no node is longer than a full branch.
+    """
+
+    type: ClassVar[str] = "evm_storage"
+
+    protocol: Layer2ProtocolType
+    header: Annotated[bytes, hexadecimal(max_length=2_000)]
+    """RLP of the block's header."""
+    lock_id: Bytes32
+    """It determines the slot. Without the terms, it names the lock that ended."""
+    account_proof: Annotated[tuple[bytes, ...], _list(64, LONGEST_INNER_NODE)]
+    """Nodes of the state trie from the root to the contract's account."""
+    storage_proof: Annotated[tuple[bytes, ...], _list(64, LONGEST_INNER_NODE)]
+    """Nodes of the contract's storage trie from the root to the slot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,24 +137,32 @@ class BitcoinSpendEvidence:
     """The Merkle path from the coinbase's hash to the header's root."""
 
 
-ReceiptEvidence: TypeAlias = EvmReceiptEvidence | RootstockReceiptEvidence
+EvmEvidence: TypeAlias = EvmReceiptEvidence | EvmStorageEvidence | RootstockReceiptEvidence
 """The evidence of an EVM leg."""
-LegEvidence: TypeAlias = ReceiptEvidence | LightningPaymentEvidence | BitcoinSpendEvidence
+LegEvidence: TypeAlias = EvmEvidence | LightningPaymentEvidence | BitcoinSpendEvidence
 
-EVIDENCE_TYPES: Final[
-    dict[
-        str,
-        type[EvmReceiptEvidence | RootstockReceiptEvidence | LightningPaymentEvidence | BitcoinSpendEvidence],
-    ]
-] = {
+EVIDENCE_TYPES: Final[dict[str, type[LegEvidence]]] = {
     each.type: each
-    for each in (EvmReceiptEvidence, RootstockReceiptEvidence, LightningPaymentEvidence, BitcoinSpendEvidence)
+    for each in (
+        EvmReceiptEvidence,
+        EvmStorageEvidence,
+        RootstockReceiptEvidence,
+        LightningPaymentEvidence,
+        BitcoinSpendEvidence,
+    )
 }
 
 
 def write_evidence(evidence: LegEvidence) -> dict[str, JsonValue]:
-    """The evidence as a JSON object, tagged with its type."""
-    return {"type": evidence.type, **write_record(evidence)}
+    """The evidence as a JSON object, tagged with its type.
+
+    Raises:
+        FormatError: it exceeds a limit of its type, so ``read_evidence`` would refuse it.
+    """
+    written: dict[str, JsonValue] = {"type": evidence.type, **write_record(evidence)}
+    # A counterparty chooses some of what becomes evidence. A proof that no reader accepts must not be kept.
+    read_evidence(written, evidence.type)
+    return written
 
 
 def read_evidence(value: object, what: str) -> LegEvidence:

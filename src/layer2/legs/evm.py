@@ -7,12 +7,13 @@ from typing import Annotated, ClassVar, Final, Self, TypeAlias
 
 from layer2.contracts.htlc import HTLC_ADDRESS, HtlcLock
 from layer2.errors.base import FormatError, FundsRulesError, InvalidAmount, InvalidRequest, ProofRefused
-from layer2.formats.evm_address import parse_address
+from layer2.formats.evm_address import parse_address, to_checksum
 from layer2.formats.json_record import Amount, Bytes20, enumeration, integer
-from layer2.legs import evm_evidence, receipts, rootstock_evidence
+from layer2.legs import evm_evidence, lock_evidence, rootstock_evidence
 from layer2.legs.block_times import Span
-from layer2.legs.evidence import EvmReceiptEvidence, LegEvidence, RootstockReceiptEvidence
+from layer2.legs.evidence import EvmEvidence, LegEvidence, RootstockReceiptEvidence
 from layer2.legs.leg import Leg, LegOffer, LegPlan
+from layer2.legs.party_key import KeyScheme, PartyKey
 from layer2.legs.shown import BlockRef, EvidencePolicy, LegShown, OpenMatter, OpenPoint, Owed
 from layer2.legs.timelock_settings import TimelockSettings, finality_seconds
 from layer2.legs.views import ClockReading, LegView, Release, Side
@@ -263,12 +264,12 @@ class EvmLeg(Leg):
         return ()
 
     def check_evidence(self, evidence: LegEvidence, owed: Owed, policy: EvidencePolicy) -> LegShown:
-        """Check that a receipt shows the end of exactly this lock.
+        """Check that a receipt or the contract's storage shows the end of exactly this lock.
 
         Raises:
             ProofRefused: it shows something else, or nothing.
         """
-        if not isinstance(evidence, EvmReceiptEvidence | RootstockReceiptEvidence):
+        if not isinstance(evidence, EvmEvidence):
             raise ProofRefused("evidence", f"evidence of the type {evidence.type} does not fit an EVM leg")
         if evidence.protocol is not self.protocol:
             raise ProofRefused(
@@ -276,11 +277,31 @@ class EvmLeg(Leg):
             )
         try:
             lock = self.lock(owed.payment_hash, owed.terms_hash)
-            if isinstance(evidence, EvmReceiptEvidence) and not self._may_be_ethereum:
-                raise ProofRefused("evidence", f"{self.protocol.value} has other receipts than Ethereum")
-            return receipts.shown_of(evidence, lock, least_work=policy.work.get(self.protocol))
+            if not isinstance(evidence, RootstockReceiptEvidence) and not self._may_be_ethereum:
+                raise ProofRefused("evidence", f"{self.protocol.value} has other headers and tries than Ethereum")
+            return lock_evidence.shown_of(evidence, lock, least_work=policy.work.get(self.protocol))
         except FormatError as error:
             raise ProofRefused("lock", error.message) from error
+
+    def key_of(self, side: Side) -> PartyKey:
+        """The party's account."""
+        return PartyKey(KeyScheme.EIP191, self.payer if side is Side.PAYER else self.payee)
+
+    @property
+    def parties(self) -> tuple[str, str]:
+        """The two accounts."""
+        return to_checksum(self.payer, self.chain_id), to_checksum(self.payee, self.chain_id)
+
+    @property
+    def asset(self) -> str:
+        """The token's address, or the coin."""
+        if self.token == NO_ADDRESS:
+            return LAYERS[self.protocol].native_asset
+        return to_checksum(self.token, self.chain_id)
+
+    def money_name(self, evidence: LegEvidence | None, owed: Owed) -> str:
+        """The ``lock_id``, which commits to the chain and to the terms, and not to their signature."""
+        return f"lock_id 0x{self.lock(owed.payment_hash, owed.terms_hash).lock_id.hex()}"
 
     def next_block(self, newest: BlockRef, encoded: bytes) -> BlockRef:
         """See ``Leg.next_block``: a header with the newest block as its parent, one block higher and later."""

@@ -9,6 +9,7 @@ from typing import ClassVar, Self
 from layer2.errors.base import FormatError, InvalidRequest
 from layer2.legs.block_times import Span
 from layer2.legs.evidence import LegEvidence
+from layer2.legs.party_key import PartyKey
 from layer2.legs.shown import BlockRef, EvidencePolicy, LegShown, OpenMatter, Owed
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.legs.views import ClockReading, FundingRequest, LegView, OfferRequest, Release, Side
@@ -252,6 +253,31 @@ class Leg(ABC):
 
         Raises:
             ProofRefused: ``check`` names the first check that failed.
+        """
+
+    def key_of(self, side: Side) -> PartyKey | None:
+        """The key of one of its parties; None if the kind has none that a stranger can check."""
+        return None
+
+    @property
+    @abstractmethod
+    def parties(self) -> tuple[str | None, str]:
+        """Payer and payee, as the leg names them; None for a payer that it does not name."""
+
+    @property
+    @abstractmethod
+    def asset(self) -> str:
+        """What the leg moves: ``BTC``, the chain's own coin, or the token's address with its check sum."""
+
+    @abstractmethod
+    def money_name(self, evidence: LegEvidence | None, owed: Owed) -> str | None:
+        """What names the leg's money: the money of two legs with one name is the same, and is counted once.
+
+        Args:
+            evidence: checked evidence of the leg, if there is any.
+
+        Returns:
+            None if the name is in the evidence, and there is none.
         """
 
     def next_block(self, newest: BlockRef, encoded: bytes) -> BlockRef:

@@ -25,6 +25,7 @@ from layer2.legs.shown import EvidencePolicy, LegShown, OpenMatter, Owed
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.legs.views import ClockReading, LegView, OfferRequest, Release, Side
 from layer2.model.layers import Layer2ProtocolType
+from layer2.model.money import BTC
 from layer2.model.transactions import Finality, Preimage
 
 __all__ = ["LightningLeg", "LightningOffer", "cltv_limit_for", "routing_fee_limit"]
@@ -294,6 +295,20 @@ class LightningLeg(Leg):
         if not isinstance(evidence, LightningPaymentEvidence):
             raise ProofRefused("evidence", f"evidence of the type {evidence.type} does not fit a Lightning leg")
         return lightning_evidence.shown_of(evidence, self.payee, owed, policy)
+
+    @property
+    def parties(self) -> tuple[None, str]:
+        """The node that signed the invoice. An invoice does not name its payer."""
+        return None, self.payee.hex()
+
+    @property
+    def asset(self) -> str:
+        """``BTC``."""
+        return BTC.code
+
+    def money_name(self, evidence: LegEvidence | None, owed: Owed) -> str:
+        """The payment hash: the preimage of one payment of a hash shows nothing about another one."""
+        return f"payment_hash {owed.payment_hash.hex()}"
 
     def evidence_of(self, preimage: Preimage) -> LegEvidence | None:
         """The preimage as evidence."""

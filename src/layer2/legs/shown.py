@@ -25,7 +25,8 @@ class Shown(Enum):
     """One thing that a leg's evidence shows."""
 
     INCLUDED = "included"
-    """The claim or refund of the lock is included under the header of the report."""
+    """The claim or refund of the lock, or the status that it left in the contract's storage, is included under the
+    header of the report."""
     GENUINE_CONTRACT = "genuine_contract"
     """The contract's address commits to the genuine HTLC code."""
     PREIMAGE = "preimage"
@@ -48,6 +49,8 @@ class OpenPoint(Enum):
     """The identity of the terms' signer."""
     ASSET = "asset"
     """Whether the token is the bitcoin that the verifier means."""
+    PREIMAGE = "preimage"
+    """With which preimage a lock was claimed; the contract's storage shows only that it was."""
     PAYMENT = "payment"
     """Whether a Lightning payment was made; the proof shows that it could be collected."""
     TEST_MONEY = "test_money"
@@ -114,7 +117,7 @@ class LegShown:
     header: BlockRef | None = None
     """The block that includes it, if there is one. That block's place in a chain is not checked yet."""
     contract: bytes | None = None
-    """The contract that emitted the event, if there is one."""
+    """The contract whose event or storage it is, if there is one."""
     later: tuple[bytes, ...] = ()
     """The hashes of blocks above it, oldest first: the evidence has their headers."""
     work: int = 0

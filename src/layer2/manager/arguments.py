@@ -8,11 +8,13 @@ from typing import Final
 from layer2.errors import InvalidAmount, InvalidRequest, ProtocolNotConfigured, ProtocolNotImplemented
 from layer2.model.layers import LAYERS, Layer2ProtocolType
 from layer2.model.transactions import SwapId
+from layer2.proofs.holding import HolderChallenge
 from layer2.proofs.model import TransferProof
 from layer2.terms.transfers import Quote, TransferState
 
 __all__ = [
     "check_amount_types",
+    "check_challenge_type",
     "check_flag",
     "check_implemented",
     "check_key",
@@ -163,6 +165,20 @@ def check_proof_type(proof: TransferProof) -> None:
             f"a proof must be a TransferProof, not a {type(proof).__name__}",
             code="proof",
             remedy="read it first: TransferProof.load(file), or TransferProof.from_bytes(data)",
+        )
+
+
+def check_challenge_type(challenge: HolderChallenge) -> None:
+    """Check that a challenge was read before it is answered.
+
+    Raises:
+        InvalidRequest: code ``challenge``.
+    """
+    if not isinstance(challenge, HolderChallenge):
+        raise InvalidRequest(
+            f"a challenge must be a HolderChallenge, not a {type(challenge).__name__}",
+            code="challenge",
+            remedy="read it first: HolderChallenge.from_bytes(data)",
         )
 
 

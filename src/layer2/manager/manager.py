@@ -6,13 +6,15 @@ import asyncio
 from collections.abc import Sequence
 
 from layer2.aio.blocking import twin
+from layer2.assembly.holders import answer_challenge
 from layer2.errors import InitializationError, JournalBusy
-from layer2.manager.arguments import check_proof_type
+from layer2.manager.arguments import check_challenge_type, check_proof_type
 from layer2.manager.calls import TransferCalls
 from layer2.manager.protocols import ProtocolAccess
 from layer2.manager.verification import configured_policy, confirmed_report, verify_proof
 from layer2.manager.wiring import failures_of
 from layer2.proofs.checking import ProofReport
+from layer2.proofs.holding import HolderAnswer, HolderChallenge
 from layer2.proofs.model import TransferProof
 from layer2.proofs.policy import ProofPolicy
 from layer2.terms.transfers import Transfer
@@ -125,6 +127,33 @@ class Layer2Manager(TransferCalls, ProtocolAccess):
         checked = confirmed_report(proof, configured_policy(self.config, policy), wiring.clients)
         return await self._limited(checked, timeout, "check_transfer_proof_async")
 
+    async def answer_holder_challenge_async(
+        self, proof: TransferProof, challenge: HolderChallenge, *, timeout: float | None = None
+    ) -> HolderAnswer:
+        """Sign a verifier's challenge with a key that is the taker's in a proof.
+
+        Before the call, compare ``challenge.verifier`` with the one that asks you: whoever gets the answer can use it
+        there. No node is asked, and no money moves.
+
+        Args:
+            proof: your own copy.
+            challenge: the verifier's.
+
+        Returns:
+            The answer, for ``layer2.proofs.check_answer``. The key is that of the source if the configuration has it,
+            otherwise that of the destination.
+
+        Raises:
+            ProofRefused: the challenge is about another transfer.
+            SignerError: the configuration has no key of the taker in the legs, or its file cannot be read.
+        """
+        check_proof_type(proof)
+        check_challenge_type(challenge)
+        self._entered()
+        answering = answer_challenge(self.config, proof, challenge)
+        return await self._limited(answering, timeout, "answer_holder_challenge_async")
+
     initialize_all_sync = twin(initialize_all_async)
+    answer_holder_challenge_sync = twin(answer_holder_challenge_async)
     check_transfer_proof_sync = twin(check_transfer_proof_async)
     verify_cross_layer_proof_sync = twin(verify_cross_layer_proof_async)

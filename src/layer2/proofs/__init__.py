@@ -1,8 +1,19 @@
 """Proofs of transfers, checked offline: needs coincurve, safe-pysha3 and rfc8785, and no node."""
 
 from layer2.contracts.htlc import HTLC_ADDRESS, htlc_address
+from layer2.legs.party_key import KeyScheme, PartyKey
 from layer2.legs.shown import BlockRef, EvidencePolicy, LegOutcome, OpenMatter, OpenPoint, Shown
+from layer2.legs.views import Side
 from layer2.proofs.checking import LegReport, ProofReport, check_proof
+from layer2.proofs.holding import (
+    HolderAnswer,
+    HolderChallenge,
+    LegKey,
+    check_answer,
+    make_answer,
+    make_challenge,
+    taker_keys,
+)
 from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.proofs.policy import (
     FINAL,
@@ -21,16 +32,26 @@ __all__ = [
     "Confirmation",
     "EvidencePolicy",
     "HeaderRequirement",
+    "HolderAnswer",
+    "HolderChallenge",
+    "KeyScheme",
+    "LegKey",
     "LegOutcome",
     "LegReport",
     "OpenMatter",
     "OpenPoint",
+    "PartyKey",
     "ProofLevel",
     "ProofOutcome",
     "ProofPolicy",
     "ProofReport",
     "Shown",
+    "Side",
     "TransferProof",
+    "check_answer",
     "check_proof",
     "htlc_address",
+    "make_answer",
+    "make_challenge",
+    "taker_keys",
 ]

@@ -55,6 +55,17 @@ class LegReport:
         """The leg's layer."""
         return self.leg.protocol
 
+    @property
+    def finality_reached(self) -> Finality | None:
+        """The finality with which the verifier's node has confirmed the block; None if no node has confirmed it."""
+        match self.level:
+            case ProofLevel.FINALIZED:
+                return Finality.FINALIZED
+            case ProofLevel.AS_AGREED:
+                return self.leg.finality
+            case _:
+                return None
+
 
 @dataclass(frozen=True, slots=True)
 class ProofReport:

@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 
 from layer2.errors.base import FormatError, ProofRefused
 from layer2.formats.evm_hex import format_data, parse_data
+from layer2.legs.header_links import link_of
 from layer2.legs.shown import BlockRef
+from layer2.model.layers import Layer2ProtocolType
 
-__all__ = ["MAX_HEADERS", "check_ancestor", "read_headers", "write_headers"]
+__all__ = ["MAX_HEADERS", "ancestors", "check_ancestor", "read_headers", "write_headers"]
 
 MAX_HEADERS = 1 << 18
 """Headers in one chain: six days of BOB's blocks."""
@@ -53,6 +55,35 @@ def check_ancestor(
             raise _refused(error.message) from error
     if newest.hash != trusted_hash:
         raise _refused(f"the headers lead to block {newest.number} {format_data(newest.hash)}, not to the trusted one")
+
+
+def ancestors(layer: Layer2ProtocolType, headers: Sequence[bytes], trusted_hash: bytes) -> frozenset[bytes]:
+    """The hashes of the trusted block and of all blocks below it that the headers show, in time linear in their number.
+
+    For many proofs on one chain: a proof's block is on the chain of the trusted one if its hash is among them.
+
+    Args:
+        headers: as for ``check_ancestor``, after the oldest of the blocks.
+        trusted_hash: as for ``check_ancestor``.
+
+    Raises:
+        ProofRefused: ``header_chain``: a header is malformed or has another parent, or the last is not the trusted one.
+
+    Does not show that the trusted header is final or on a chain: the verifier trusts that it is.
+    """
+    if len(headers) > MAX_HEADERS:
+        raise _refused(f"{len(headers)} headers, the maximum is {MAX_HEADERS}")
+    known, expected = {trusted_hash}, trusted_hash
+    for encoded in reversed(headers):
+        try:
+            own, parent = link_of(layer, encoded)
+        except FormatError as error:
+            raise _refused(error.message) from error
+        if own != expected:
+            raise _refused(f"there is the header {format_data(own)} in the place of {format_data(expected)}")
+        known.add(parent)
+        expected = parent
+    return frozenset(known)
 
 
 def write_headers(headers: Sequence[bytes]) -> str:

@@ -75,8 +75,15 @@ class TransferProof:
         return json_digest(PROOF_TAG, self._json())
 
     def to_bytes(self) -> bytes:
-        """The proof as canonical JSON (RFC 8785)."""
-        return canonical_json.encode(self._json())
+        """The proof as canonical JSON (RFC 8785).
+
+        Raises:
+            FormatError: the proof exceeds a limit of the format, so ``from_bytes`` would refuse it.
+        """
+        data = canonical_json.encode(self._json())
+        if len(data) > _MAX_BYTES:
+            raise FormatError(f"proof: {len(data)} bytes, the maximum is {_MAX_BYTES}")
+        return data
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:

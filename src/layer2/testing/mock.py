@@ -16,7 +16,7 @@ from layer2.errors import AsyncTimeout
 from layer2.formats.bitcoin_transaction import decode_transaction
 from layer2.formats.evm_header import decode_header
 from layer2.formats.rsk_header import decode_full_header
-from layer2.legs.evidence import BitcoinSpendEvidence, EvmReceiptEvidence, ReceiptEvidence, RootstockReceiptEvidence
+from layer2.legs.evidence import BitcoinSpendEvidence, EvmEvidence, EvmReceiptEvidence, RootstockReceiptEvidence
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality
 from layer2.ports.client import Layer2ProtocolAsync
@@ -260,7 +260,7 @@ def _answering_all(mock: type[C]) -> type[C]:
 class MockBobClient(MockClient, BobClient):
     """A mock of ``BobClient``, with its methods and their signatures. As ``MockLayer2Protocol``."""
 
-    async def confirm_evidence(self, evidence: ReceiptEvidence, *, contract: bytes, finality: Finality) -> bool:
+    async def confirm_evidence(self, evidence: EvmEvidence, *, contract: bytes, finality: Finality) -> bool:
         """Return whether a mock network made the evidence."""
         return isinstance(evidence, EvmReceiptEvidence) and decode_header(evidence.header).extra_data == MOCK_BLOCK
 
@@ -269,7 +269,7 @@ class MockBobClient(MockClient, BobClient):
 class MockRootstockClient(MockClient, RootstockClient):
     """A mock of ``RootstockClient``, with its methods and their signatures. As ``MockLayer2Protocol``."""
 
-    async def confirm_evidence(self, evidence: ReceiptEvidence, *, contract: bytes, finality: Finality) -> bool:
+    async def confirm_evidence(self, evidence: EvmEvidence, *, contract: bytes, finality: Finality) -> bool:
         """Return whether a mock network made the evidence."""
         if not isinstance(evidence, RootstockReceiptEvidence):
             return False

@@ -20,7 +20,7 @@ from layer2.formats.evm_header import EvmHeader
 from layer2.formats.evm_receipt import EvmLog, EvmReceipt, bloom_of
 from layer2.formats.tagged_signature import sign
 from layer2.legs.bitcoin import BitcoinLeg
-from layer2.legs.evidence import EvmReceiptEvidence, LegEvidence, LightningPaymentEvidence, ReceiptEvidence
+from layer2.legs.evidence import EvmEvidence, EvmReceiptEvidence, LegEvidence, LightningPaymentEvidence
 from layer2.legs.evm import NO_ADDRESS, EvmLeg, EvmOffer
 from layer2.legs.leg import Htlc, Leg, LegOffer
 from layer2.legs.lightning import LightningLeg, LightningOffer
@@ -258,7 +258,7 @@ def evidence_of(leg: Leg, terms: Terms, preimage: Preimage | None, now: int) -> 
             raise AssertionError(f"the mock network has no layer for {leg.kind}")
 
 
-def _receipt_evidence(leg: EvmLeg, terms: Terms, preimage: Preimage | None, now: int) -> ReceiptEvidence:
+def _receipt_evidence(leg: EvmLeg, terms: Terms, preimage: Preimage | None, now: int) -> EvmEvidence:
     lock = leg.lock(terms.payment_hash, terms_hash(terms))
     event = "Refunded(bytes32,bytes32)" if preimage is None else "Claimed(bytes32,bytes32,bytes32)"
     topics = (event_topic(event), lock.lock_id, lock.payment_hash)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import secrets
 from datetime import timedelta
 from typing import Final
 
 from temporalio.client import Client, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.service import RPCError, RPCStatusCode
 
 from layer2.config.sections import TemporalSection
@@ -17,6 +20,7 @@ from layer2.workers.workflow import NEWS, SwapWorkflow
 
 __all__ = ["Temporal"]
 
+LOG: Final = logging.getLogger("layer2.workers")
 _CALL: Final = timedelta(seconds=5)
 
 
@@ -40,7 +44,11 @@ class Temporal:
         try:
             # Histories contain the identity. The default one names the machine.
             client = await Client.connect(
-                settings.address, namespace=settings.namespace, identity=f"layer2-{secrets.token_hex(4)}", lazy=lazy
+                settings.address,
+                namespace=settings.namespace,
+                identity=f"layer2-{secrets.token_hex(4)}",
+                lazy=lazy,
+                runtime=_runtime(),
             )
         except RuntimeError as error:
             raise NodeUnreachable(
@@ -55,6 +63,14 @@ class Temporal:
         """The name of this process in histories. It is random, and names no machine."""
         return self.client.identity
 
+    def workflow(self, swap_id: SwapId) -> WorkflowHandle[SwapWorkflow, None]:
+        """The workflow of a swap in the journal of this task queue, whether or not it was started."""
+        return self.client.get_workflow_handle(self._workflow_id(swap_id))
+
+    def _workflow_id(self, swap_id: SwapId) -> str:
+        # A taker and its provider have the same swap, and a taker chooses its id. Each journal has a queue of its own.
+        return f"{self.task_queue}-{swap_id}"
+
     async def start(self, swap_id: SwapId, *, has_news: bool = False) -> None:
         """Start the workflow of a swap, unless it runs.
 
@@ -65,7 +81,7 @@ class Temporal:
             await self.client.start_workflow(
                 SwapWorkflow.run,
                 swap_id,
-                id=swap_id,
+                id=self._workflow_id(swap_id),
                 task_queue=self.task_queue,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 start_signal=NEWS if has_news else None,
@@ -76,12 +92,19 @@ class Temporal:
 
     async def report(self, swap_id: SwapId) -> None:
         """Signal the workflow of a swap that something may have changed. Has no effect if it has ended."""
-        handle: WorkflowHandle[SwapWorkflow, None] = self.client.get_workflow_handle(swap_id)
         try:
-            await handle.signal(NEWS, rpc_timeout=_CALL)
+            await self.workflow(swap_id).signal(NEWS, rpc_timeout=_CALL)
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise _unreachable(error) from error
+
+
+@functools.cache
+def _runtime() -> Runtime:
+    """The threads of Temporal's client, one for each process. By default they would write their log to stdout."""
+    forwarding = LogForwardingConfig(LOG, append_target_to_name=False)
+    filtered = TelemetryFilter(core_level="WARN", other_level="ERROR")
+    return Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(filter=filtered, forwarding=forwarding)))
 
 
 def _unreachable(error: RPCError | RuntimeError) -> NodeUnreachable:

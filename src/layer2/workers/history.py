@@ -44,7 +44,7 @@ class SwapHistory:
         Raises:
             RPCError: the server does not answer, or does not know the workflow.
         """
-        history = await temporal.client.get_workflow_handle(swap_id).fetch_history()
+        history = await temporal.workflow(swap_id).fetch_history()
         began: dict[int, float] = {}
         turns: list[PastTurn] = []
         is_complete = False

@@ -41,7 +41,7 @@ def urgent_queue(task_queue: str) -> str:
 
 @workflow.defn(name="swap")
 class SwapWorkflow:
-    """Its id is the public id of the swap."""
+    """Its id consists of the task queue and the public id of the swap."""
 
     def __init__(self) -> None:
         self._news = 0

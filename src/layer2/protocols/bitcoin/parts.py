@@ -57,7 +57,8 @@ class BitcoinParts:
             from layer2.protocols.bitcoin.wallet.filters import LOOKAHEAD, FilterSync
         except ImportError as error:
             raise ConfigurationError(
-                "Bitcoin needs the package bdkpython", remedy="install the extra: layer2[bitcoin]"
+                "Bitcoin needs the package bdkpython",
+                remedy="install layer2 again, from where you got it, with its extra 'bitcoin'; or delete [bitcoin]",
             ) from error
         self.settings = settings
         self.clock = clock

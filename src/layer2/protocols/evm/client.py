@@ -9,17 +9,12 @@ from functools import partial
 from typing import ClassVar, Final
 
 from layer2.aio.blocking import twin
-from layer2.errors import (
-    InvalidRequest,
-    NodeError,
-    TransactionError,
-    UnknownAsset,
-    WrongNetwork,
-)
+from layer2.errors import InvalidRequest, NodeError, TransactionError, UnknownAsset, WrongNetwork
 from layer2.formats.eip2612 import SignedPermit
 from layer2.formats.evm_address import parse_address, to_checksum
 from layer2.formats.evm_hex import format_data, parse_data
-from layer2.legs.evidence import ReceiptEvidence
+from layer2.legs.evidence import EvmEvidence, EvmStorageEvidence
+from layer2.legs.leg import Htlc
 from layer2.model.layers import LAYERS, Layer2ProtocolType
 from layer2.model.money import BTC, AssetId, Balance, checked_amount, rescaled
 from layer2.model.transactions import EvmTxId, Finality, TxState, TxStatus
@@ -299,7 +294,7 @@ class EvmClient(EvmFollowing):
         async with self._deadline("permit_async", timeout):
             return await self._permits.sign(to, units, deadline)
 
-    async def verify_proof_async(self, proof: ReceiptEvidence, *, timeout: float | None = None) -> bool:
+    async def verify_proof_async(self, proof: EvmEvidence, *, timeout: float | None = None) -> bool:
         """See ``Layer2ProtocolAsync``: whether the node's chain contains evidence of a lock's end, with the configured
         finality.
 
@@ -310,7 +305,7 @@ class EvmClient(EvmFollowing):
         async with self._deadline("verify_proof_async", timeout):
             return await is_canonical(self._node, self._watcher, proof, self._asset.contract, self.settings.finality)
 
-    async def confirm_evidence(self, evidence: ReceiptEvidence, *, contract: bytes, finality: Finality) -> bool:
+    async def confirm_evidence(self, evidence: EvmEvidence, *, contract: bytes, finality: Finality) -> bool:
         """Whether the node's chain contains evidence of the end of a lock in a contract, with the given finality.
 
         Raises:
@@ -319,8 +314,24 @@ class EvmClient(EvmFollowing):
         self._check_open()
         return await is_canonical(self._node, self._watcher, evidence, contract, finality)
 
+    async def storage_evidence_async(self, htlc: Htlc, *, timeout: float | None = None) -> EvmStorageEvidence | None:
+        """Make the evidence of a lock's end from the chain alone: its status in the contract's storage.
+
+        Args:
+            htlc: a leg on this layer, of any parties.
+
+        Returns:
+            Evidence after the finalized block, or else after a newer one; None if the lock has not ended.
+
+        Raises:
+            ProtocolNotImplemented: the nodes of this layer have no proofs of storage (Rootstock).
+            InvalidRequest: the leg is of another layer or chain.
+        """
+        async with self._deadline("storage_evidence_async", timeout):
+            return await self._locks.storage_evidence(htlc)
+
     async def header_chain_async(
-        self, proof: ReceiptEvidence, *, until: Finality = Finality.FINALIZED, timeout: float | None = None
+        self, proof: EvmEvidence, *, until: Finality = Finality.FINALIZED, timeout: float | None = None
     ) -> tuple[bytes, ...]:
         """Read the headers from a proof to a later block, for verifiers that trust that block and have no node.
 
@@ -388,3 +399,4 @@ class EvmClient(EvmFollowing):
     estimate_fee_sync = twin(estimate_fee_async)
     header_chain_sync = twin(header_chain_async)
     permit_sync = twin(permit_async)
+    storage_evidence_sync = twin(storage_evidence_async)

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from layer2.aio.blocking import iterator_twin, twin
 from layer2.aio.deadline import Deadline
 from layer2.errors import AsyncRuntimeError, InvalidRequest
-from layer2.legs.evidence import ReceiptEvidence
+from layer2.legs.evidence import EvmEvidence
 from layer2.model.transactions import EvmTxId, TxState, TxStatus
 from layer2.ports.client import Layer2ProtocolAsync
 from layer2.protocols.evm.chain.follower import ChainFollower, ChainStep
@@ -23,7 +23,7 @@ __all__ = ["EvmFollowing"]
 _PROGRESS = {TxState.UNKNOWN: 0, TxState.PENDING: 1, TxState.INCLUDED: 2, TxState.FINAL: 3}
 
 
-class EvmFollowing(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, ReceiptEvidence]):
+class EvmFollowing(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmEvidence]):
     """The reading methods of an EVM layer's client.
 
     Args:

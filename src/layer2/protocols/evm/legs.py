@@ -21,7 +21,7 @@ from layer2.contracts.htlc import (
 from layer2.errors import BadAnswer, FundsRulesError, Layer2Error, NonceTaken, Outcome, TransactionError
 from layer2.formats.evm_address import to_checksum
 from layer2.formats.evm_transaction import SignedTransaction
-from layer2.legs.evidence import ReceiptEvidence
+from layer2.legs.evidence import EvmEvidence
 from layer2.legs.evm import EvmOffer
 from layer2.legs.leg import Htlc
 from layer2.legs.views import ActStatus, ClockReading, LegState, LegView, OfferRequest, Side, Verb
@@ -315,8 +315,8 @@ class EvmLegs(HtlcLayer):
             raise self._clock_error(f"the node's newest block is {now - block.timestamp:.0f} s old: it is not synced")
         return ClockReading(chain_time=block.timestamp, height=block.number)
 
-    async def evidence(self, htlc: Htlc, side: Side) -> ReceiptEvidence | None:
-        """See ``HtlcLayer``: the receipt of the claim or of the refund."""
+    async def evidence(self, htlc: Htlc, side: Side) -> EvmEvidence | None:
+        """See ``HtlcLayer``: the receipt of the claim or of the refund, or else the lock's status in the storage."""
         return await self._parts.locks.evidence(htlc)
 
     async def late_fundings(self, since: int) -> tuple[frozenset[bytes], int]:

@@ -15,7 +15,7 @@ from layer2.formats.evm_hex import format_data
 from layer2.formats.keccak import keccak256
 from layer2.formats.rsk_header import RskHeader, decode_header
 from layer2.legs.evm import NO_ADDRESS
-from layer2.legs.receipts import block_of, block_of_header
+from layer2.legs.lock_evidence import block_of, block_of_header
 from layer2.legs.rootstock_evidence import shown_of
 from layer2.legs.shown import LegOutcome
 from layer2.model.layers import HeadDepths, Layer2ProtocolType

@@ -14,7 +14,7 @@ from layer2.formats.evm_address import to_checksum
 from layer2.legs.evidence import EvmReceiptEvidence
 from layer2.legs.evm import EvmLeg
 from layer2.legs.leg import Htlc
-from layer2.legs.receipts import shown_of
+from layer2.legs.lock_evidence import shown_of
 from layer2.legs.shown import LegOutcome
 from layer2.legs.views import ActStatus, LegState, Side, Verb
 from layer2.local.simnet.evm.calls import CallFailed, CallRequest, Overrides

@@ -8,7 +8,7 @@ import pytest
 
 from layer2.errors import BadAnswer
 from layer2.legs.evm import EvmLeg
-from layer2.legs.receipts import shown_of
+from layer2.legs.lock_evidence import shown_of
 from layer2.legs.views import LegState, Side, Verb
 from layer2.model.transactions import Finality, Preimage
 from layer2.protocols.bob import BobClient

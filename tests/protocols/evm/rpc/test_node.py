@@ -17,7 +17,7 @@ from layer2.local.simnet.evm.chain import BOB_CHAIN_ID
 from layer2.model.transactions import Finality
 from layer2.protocols.evm.chain.heads import HeadWatcher
 from layer2.protocols.evm.rpc.answers import BatchRefused, read_answers
-from layer2.protocols.evm.rpc.node import EvmNode
+from layer2.protocols.evm.rpc.node import EvmNode, SlotProof
 from protocols.evm.bob_network import BobNetwork
 from protocols.evm.scripted_node import Calls, scripted_node
 
@@ -97,6 +97,47 @@ async def test_an_answer_of_another_type_is_a_bad_answer(
 async def test_logs_of_another_form_are_a_bad_answer(result: object) -> None:
     with pytest.raises(BadAnswer):
         await answered(result, lambda node: node.logs(b"\x01" * 20, [HASH], 0, 1))
+
+
+PROOF = {
+    "address": "0x" + "01" * 20,
+    "accountProof": ["0xc0", "0xc1"],
+    "storageProof": [{"key": "0x0", "value": "0x2", "proof": ["0xc2"]}],
+}
+
+
+def slot_proof(node: EvmNode) -> Awaitable[SlotProof]:
+    return node.slot_proof(b"\x01" * 20, HASH, HASH)
+
+
+async def test_a_slots_proof_is_read_with_the_nodes_of_both_tries() -> None:
+    assert await answered(PROOF, slot_proof) == SlotProof(2, (b"\xc0", b"\xc1"), (b"\xc2",))
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        None,
+        {},
+        PROOF | {"accountProof": None},
+        PROOF | {"accountProof": "0xc0"},
+        PROOF | {"accountProof": [5]},
+        PROOF | {"accountProof": ["c0"]},
+        PROOF | {"accountProof": ["0xc"]},
+        PROOF | {"storageProof": []},
+        PROOF | {"storageProof": [{"value": "0x2", "proof": []}] * 2},
+        PROOF | {"storageProof": ["0xc0"]},
+        PROOF | {"storageProof": [{"value": "0x2"}]},
+        PROOF | {"storageProof": [{"value": "0x2", "proof": {}}]},
+        PROOF | {"storageProof": [{"proof": []}]},
+        PROOF | {"storageProof": [{"value": "0x02", "proof": []}]},
+        PROOF | {"storageProof": [{"value": 2, "proof": []}]},
+        PROOF | {"storageProof": [{"value": "0x1" + "0" * 64, "proof": []}]},
+    ],
+)
+async def test_a_slots_proof_of_another_form_is_a_bad_answer(result: object) -> None:
+    with pytest.raises(BadAnswer, match="eth_getProof"):
+        await answered(result, slot_proof)
 
 
 async def test_no_block_where_a_head_should_be_is_a_bad_answer() -> None:

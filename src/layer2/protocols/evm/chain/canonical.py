@@ -6,8 +6,8 @@ import asyncio
 from functools import partial
 
 from layer2.errors import FormatError, InvalidRequest, ProofRefused, ProofUndecided
-from layer2.legs.evidence import ReceiptEvidence
-from layer2.legs.receipts import block_of, next_block, read_event
+from layer2.legs.evidence import EvmEvidence
+from layer2.legs.lock_evidence import block_of, included_block, next_block
 from layer2.model.transactions import Finality
 from layer2.proofs.header_chain import MAX_HEADERS, check_ancestor
 from layer2.protocols.evm.chain.heads import HeadWatcher
@@ -19,7 +19,7 @@ _HEADERS_AT_ONCE = 500
 
 
 async def header_chain(
-    node: EvmNode, watcher: HeadWatcher, evidence: ReceiptEvidence, until: Finality
+    node: EvmNode, watcher: HeadWatcher, evidence: EvmEvidence, until: Finality
 ) -> tuple[bytes, ...]:
     """The headers from the block after the evidence up to one of the node's heads, as nodes write them, oldest first.
 
@@ -50,7 +50,7 @@ async def header_chain(
 
 
 async def is_canonical(
-    node: EvmNode, watcher: HeadWatcher, evidence: ReceiptEvidence, contract: bytes, finality: Finality
+    node: EvmNode, watcher: HeadWatcher, evidence: EvmEvidence, contract: bytes, finality: Finality
 ) -> bool:
     """Whether evidence of a lock's end is valid and its block is on the node's chain with that finality.
 
@@ -58,7 +58,7 @@ async def is_canonical(
         ProofUndecided: the block does not have that finality yet, or the node's chain does not reach it.
     """
     try:
-        own = read_event(evidence, contract).block
+        own = included_block(evidence, contract)
     except ProofRefused:
         return False
     await watcher.read()

@@ -10,7 +10,7 @@ from layer2.errors import BadAnswer, FormatError
 from layer2.formats import merkle_patricia
 from layer2.formats.evm_receipt import EvmReceipt, receipt_from_rpc
 from layer2.formats.keccak import keccak256
-from layer2.legs.evidence import EvmReceiptEvidence, ReceiptEvidence
+from layer2.legs.evidence import EvmReceiptEvidence, RootstockReceiptEvidence
 from layer2.model.layers import Layer2ProtocolType
 from layer2.protocols.bounded_dict import BoundedDict
 from layer2.protocols.evm.chain.rootstock_evidence import RootstockReceipts
@@ -25,11 +25,12 @@ _REMEMBERED_BLOCKS = 4
 class EvidenceSource(Protocol):
     """Creates the evidence of logs."""
 
-    async def evidence(self, found: FoundLog) -> ReceiptEvidence:
+    async def evidence(self, found: FoundLog) -> EvmReceiptEvidence | RootstockReceiptEvidence:
         """Build the evidence of one log.
 
         Raises:
             BadAnswer: the node's answers do not prove the log; or a reorganisation removed its block (retryable).
+            NodeRefused: the node does not have the block's receipts.
         """
         ...
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from layer2.contracts.htlc import (
     CLAIMED,
@@ -20,8 +21,15 @@ from layer2.contracts.htlc import (
     spent_call,
     status_call,
 )
-from layer2.errors import BadAnswer, FormatError, FundsRulesError, NodeRefused
-from layer2.legs.evidence import ReceiptEvidence
+from layer2.errors import (
+    BadAnswer,
+    FormatError,
+    FundsRulesError,
+    InvalidRequest,
+    NodeRefused,
+    ProtocolNotImplemented,
+)
+from layer2.legs.evidence import EvmEvidence, EvmStorageEvidence, write_evidence
 from layer2.legs.evm import EvmLeg
 from layer2.legs.leg import Htlc
 from layer2.legs.timelock_settings import settings_for
@@ -32,12 +40,16 @@ from layer2.ports.legs import LegListener
 from layer2.protocols.bounded_dict import BoundedDict
 from layer2.protocols.evm.chain.heads import Heads, HeadWatcher
 from layer2.protocols.evm.chain.receipt_evidence import evidence_source
+from layer2.protocols.evm.chain.storage_evidence import ProvenStorage
 from layer2.protocols.evm.locks.events import FoundEvent, LockEvents
 from layer2.protocols.evm.locks.news import LockNews
+from layer2.protocols.evm.rpc.chain_format import EthereumFormat
 from layer2.protocols.evm.rpc.node import EvmNode, NodeBlock
 from layer2.protocols.evm.settings import EvmSettings
 
 __all__ = ["Locks"]
+
+LOG: Final = logging.getLogger("layer2.evm")
 
 T = TypeVar("T")
 
@@ -83,6 +95,8 @@ class Locks:
         self._protocol = protocol
         self._final_time = settings_for(settings.network).margins(protocol).final_time
         self._receipts = evidence_source(node, protocol)
+        # rskj has no eth_getProof.
+        self._storage = ProvenStorage(node, protocol) if isinstance(node.format, EthereumFormat) else None
         self._news = LockNews(node, watcher, events, self._asset.contract, self._note)
         self._observed: dict[bytes, _Observation] = {}
         # A reorganisation does not make the contents of an event secret or wrong.
@@ -228,16 +242,55 @@ class Locks:
         if isinstance(event, ClaimedEvent):
             self._found[CLAIMED, event.payment_hash] = found
 
-    async def evidence(self, htlc: Htlc) -> ReceiptEvidence | None:
-        """The receipt of the lock's claim or refund; None if the lock is open or does not exist."""
+    async def evidence(self, htlc: Htlc) -> EvmEvidence | None:
+        """The receipt of the lock's claim or refund, or else its status in the contract's storage; None if the lock is
+        open or does not exist.
+
+        Whoever sends a claim decides how large its receipt is, and a node may no longer have it. The storage cannot be
+        made too large, but it does not show the preimage.
+        """
         lock = self.lock(htlc)
         heads = await self._watcher.read()
         status = await self.status(lock.lock_id, heads.latest)
         if status not in {LockStatus.CLAIMED, LockStatus.REFUNDED}:
             return None
+        try:
+            return await self._receipt(lock, status, heads.latest)
+        except (BadAnswer, NodeRefused) as error:
+            if self._storage is None:
+                raise
+            LOG.info("%s: the proof of a lock's end is made from the storage: %s", self._protocol.value, error)
+            return await self._storage.evidence(lock, _firmest_first(heads))
+
+    async def storage_evidence(self, htlc: Htlc) -> EvmStorageEvidence | None:
+        """The lock's status in its contract's storage, once it has ended; None if it is open or does not exist.
+
+        The lock may be of any parties, token and contract, because nothing but the chain is needed.
+
+        Raises:
+            ProtocolNotImplemented: the nodes of this layer do not prove storage.
+            InvalidRequest: the leg is of another layer or chain.
+        """
+        leg = htlc.leg
+        if not isinstance(leg, EvmLeg) or leg.protocol is not self._protocol or leg.chain_id != self._chain_id:
+            raise InvalidRequest(f"the leg is not a lock on {self._protocol.value}, chain {self._chain_id}")
+        if self._storage is None:
+            raise ProtocolNotImplemented(f"the nodes of {self._protocol.value} have no proofs of storage")
+        lock = leg.lock(htlc.payment_hash, htlc.terms_hash)
+        return await self._storage.evidence(lock, _firmest_first(await self._watcher.read()))
+
+    async def _receipt(self, lock: HtlcLock, status: LockStatus, head: NodeBlock) -> EvmEvidence:
         # Searched again, because a reorganisation may have moved it to another block.
-        event = await self._search(_EVENTS[status], lock, heads.latest, lock.lock_id)
-        return await self._receipts.evidence(event.found)
+        event = await self._search(_EVENTS[status], lock, head, lock.lock_id)
+        evidence = await self._receipts.evidence(event.found)
+        try:
+            write_evidence(evidence)
+        except FormatError as error:
+            raise BadAnswer(
+                f"the receipt of the lock's end does not fit into a proof: {error.message}",
+                protocol=self._protocol.value,
+            ) from error
+        return evidence
 
     async def _older_status(self, lock: HtlcLock, block: NodeBlock) -> LockStatus | None:
         """As ``status``; None if the node no longer has the state.
@@ -323,6 +376,12 @@ class Locks:
 
     def _retryable(self, problem: str) -> BadAnswer:
         return BadAnswer(problem, protocol=self._protocol.value, operation="observe", retryable=True)
+
+
+def _firmest_first(heads: Heads) -> list[NodeBlock]:
+    """The blocks after which evidence of the storage is looked for: a reorganisation makes that of a newer one useless,
+    but a node without an archive only has the states of the newest ones."""
+    return list({block.hash: block for block in (heads.finalized, heads.safe, heads.latest)}.values())
 
 
 def _state(latest: LockStatus, asked: LockStatus | None) -> LegState:

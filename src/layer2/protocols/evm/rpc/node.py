@@ -22,12 +22,14 @@ from layer2.protocols.evm.rpc.node_answers import (
     FoundLog,
     MinedReceipt,
     NodeBlock,
+    SlotProof,
     object_of,
     read_logs,
     read_receipt,
+    read_slot_proof,
 )
 
-__all__ = ["BlockRef", "EvmNode", "FoundLog", "MinedReceipt", "NodeBlock", "block_argument"]
+__all__ = ["BlockRef", "EvmNode", "FoundLog", "MinedReceipt", "NodeBlock", "SlotProof", "block_argument"]
 
 T = TypeVar("T")
 
@@ -134,6 +136,15 @@ class EvmNode:
         if len(word) > 32:
             raise self._bad(method, f"a storage value has at most 32 bytes, not {len(word)}")
         return int.from_bytes(word, "big")
+
+    async def slot_proof(self, address: bytes, slot: bytes, at: BlockRef) -> SlotProof:
+        """The value of a storage slot (32 bytes) of a contract, and the nodes that prove it. They are not verified.
+
+        Raises:
+            NodeRefused: the node does not have the state after that block, or makes no proofs.
+        """
+        state = await self._state_argument(at)
+        return await self.ask("eth_getProof", read_slot_proof, format_data(address), [format_data(slot)], state)
 
     async def call(
         self, to: bytes, data: bytes, *, sender: bytes | None = None, value: int = 0, at: BlockRef = Finality.LATEST

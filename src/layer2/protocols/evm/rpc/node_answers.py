@@ -19,9 +19,11 @@ __all__ = [
     "FoundLog",
     "MinedReceipt",
     "NodeBlock",
+    "SlotProof",
     "object_of",
     "read_logs",
     "read_receipt",
+    "read_slot_proof",
 ]
 
 BlockRef: TypeAlias = Finality | int | bytes
@@ -112,6 +114,17 @@ class FoundLog:
     block_number: int
 
 
+@dataclass(frozen=True, slots=True)
+class SlotProof:
+    """What a node states of one slot of a contract's storage after a block, with the nodes of both tries."""
+
+    value: int
+    account_proof: tuple[bytes, ...]
+    """Nodes of the state trie, from the root to the account."""
+    storage_proof: tuple[bytes, ...]
+    """Nodes of the account's storage trie, from the root to the slot."""
+
+
 def object_of(answer: object, what: str) -> Mapping[str, object]:
     """The answer, if it is an object; otherwise raises ``FormatError``."""
     if not isinstance(answer, dict):
@@ -158,6 +171,32 @@ def read_logs(answer: object, _: str) -> list[FoundLog]:
     if not isinstance(answer, list):
         raise FormatError("it is not a list")
     return [_found_log(item) for item in answer]
+
+
+def read_slot_proof(answer: object, _: str) -> SlotProof:
+    """Read the answer of ``eth_getProof`` about one slot. The nodes are not verified.
+
+    The account and the slot in the answer are ignored: the nodes lead to them, or are refused.
+
+    Raises:
+        FormatError: a field is missing or malformed, or there is not exactly one slot.
+    """
+    fields = object_of(answer, "a proof")
+    slots = fields.get("storageProof")
+    if not isinstance(slots, list) or len(slots) != 1:
+        raise FormatError("JSON-RPC: storageProof is not a list of the one slot")
+    slot = object_of(slots[0], "a slot's proof")
+    return SlotProof(
+        value=parse_quantity(slot.get("value"), "value"),
+        account_proof=_nodes(fields.get("accountProof"), "accountProof"),
+        storage_proof=_nodes(slot.get("proof"), "proof"),
+    )
+
+
+def _nodes(answer: object, what: str) -> tuple[bytes, ...]:
+    if not isinstance(answer, list):
+        raise FormatError(f"JSON-RPC: {what} is not a list")
+    return tuple([parse_data(node, what) for node in answer])
 
 
 def _optional(fields: Mapping[str, object], name: str) -> int:

@@ -1,0 +1,89 @@
+"""The three types of evidence of a lock's end: what they show, what their blocks are, and what follows them."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from layer2.contracts.htlc import HtlcLock
+from layer2.errors.base import FormatError
+from layer2.formats.evm_header import decode_header
+from layer2.formats.rsk_header import decode_full_header
+from layer2.formats.rsk_header import decode_header as decode_rsk_header
+from layer2.legs import evm_evidence, rootstock_evidence, storage_evidence
+from layer2.legs.evidence import EvmEvidence, EvmReceiptEvidence, EvmStorageEvidence, RootstockReceiptEvidence
+from layer2.legs.shown import BlockRef, LegShown
+
+__all__ = ["block_of", "block_of_header", "included_block", "next_block", "shown_of"]
+
+
+def shown_of(evidence: EvmEvidence, lock: HtlcLock, *, least_work: int | None = None) -> LegShown:
+    """Check that evidence shows the end of exactly this lock, by the rule of its type.
+
+    Args:
+        least_work: the work of the headers that shows ``Shown.WORK``; None if no work is enough. Ethereum's headers
+            have none.
+
+    Raises:
+        ProofRefused: it shows something else, or nothing.
+        FormatError: a field of the lock does not fit its place in the contract's call.
+    """
+    match evidence:
+        case EvmReceiptEvidence():
+            return evm_evidence.shown_of(evidence, lock)
+        case EvmStorageEvidence():
+            return storage_evidence.shown_of(evidence, lock)
+        case RootstockReceiptEvidence():
+            return rootstock_evidence.shown_of(evidence, lock, least_work=least_work)
+        case _:
+            assert_never(evidence)
+
+
+def included_block(evidence: EvmEvidence, contract: bytes) -> BlockRef:
+    """Follow evidence from its header to the end of a lock in a contract, and return the header's block.
+
+    Raises:
+        ProofRefused: it shows no such end.
+    """
+    match evidence:
+        case EvmReceiptEvidence():
+            return evm_evidence.read_event(evidence, contract).block
+        case EvmStorageEvidence():
+            return storage_evidence.read_status(evidence, contract).block
+        case RootstockReceiptEvidence():
+            return rootstock_evidence.read_event(evidence, contract).block
+        case _:
+            assert_never(evidence)
+
+
+def block_of(evidence: EvmEvidence) -> BlockRef:
+    """The block that the evidence names. Neither what it includes nor its work is checked.
+
+    Raises:
+        FormatError: there is no valid header.
+    """
+    if not isinstance(evidence, RootstockReceiptEvidence):
+        return block_of_header(evidence, evidence.header)
+    if not evidence.headers:
+        raise FormatError("there is no header")
+    header, _ = decode_full_header(evidence.headers[0])
+    return BlockRef(header.number, header.hash, header.timestamp)
+
+
+def block_of_header(evidence: EvmEvidence, encoded: bytes) -> BlockRef:
+    """The block of a header of the evidence's chain, as nodes write it.
+
+    Raises:
+        FormatError: it is not a header.
+    """
+    if not isinstance(evidence, RootstockReceiptEvidence):
+        header = decode_header(encoded)
+        return BlockRef(header.number, header.hash, header.timestamp)
+    short = decode_rsk_header(encoded)
+    return BlockRef(short.number, short.hash, short.timestamp)
+
+
+def next_block(evidence: EvmEvidence, newest: BlockRef, encoded: bytes) -> BlockRef:
+    """The block after another one of the evidence's chain; raises as ``Leg.next_block``."""
+    if isinstance(evidence, RootstockReceiptEvidence):
+        return rootstock_evidence.next_block(newest, encoded)
+    return evm_evidence.next_block(newest, encoded)

@@ -1,0 +1,134 @@
+"""Evidence of a lock's status in the state that does not fit the lock, its header or its tries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import rlp  # type: ignore[import-untyped]  # ships no types
+from eth_utils.crypto import keccak
+from trie.hexary import HexaryTrie
+
+from vectors import evm, invoices
+from vectors.documents import AMOUNT, Document, proof, terms
+from vectors.evm import Block
+from vectors.vector import Vector, refused, valid
+
+__all__ = ["vectors"]
+
+
+def vectors() -> Iterator[Vector]:
+    """Cases of the class ``evm-storage``."""
+    yield from _ends()
+    yield from _locks()
+    yield from _accounts()
+    yield from _slots()
+    yield from _limits()
+
+
+def _made() -> Document:
+    return terms(evm.leg(), invoices.leg())
+
+
+def _with(evidence: Document) -> Document:
+    return proof(_made(), evidence, invoices.payment())
+
+
+def _base(status: Any = 2, **given: Any) -> Document:
+    made = _made()
+    return evm.storage_evidence(made["source"], made, status, **given)
+
+
+def _ends() -> Iterator[Vector]:
+    yield valid("evm-storage/claimed", _with(_base()))
+    yield valid("evm-storage/refunded", proof(_made(), _base(3), None), "refunded")
+    yield valid("evm-storage/large-state", _with(_base(neighbours=200)))
+    yield valid("evm-storage/only-entry", _with(_base(neighbours=0)))
+    made = terms(evm.leg(), evm.leg(layer="ROOTSTOCK", chain_id=33, amount=str(AMOUNT)))
+    both = [evm.storage_evidence(made[side], made) for side in ("source", "destination")]
+    yield valid("evm-storage/both-legs", proof(made, *both))
+    yield refused("evm-storage/refunded-and-paid", "outcome", _with(_base(3)))
+    for status in (0, 1, 4, 255, 2**64):
+        yield refused(f"evm-storage/status-{status}", "lock_status", _with(_base(status)))
+
+
+def _locks() -> Iterator[Vector]:
+    other = terms(evm.leg(), invoices.leg(), swap_id="99" * 16)
+    evidence = evm.storage_evidence(other["source"], other)
+    yield refused("evm-storage/of-another-swap", "lock_id", _with(evidence))
+    own = _base()["lock_id"]
+    yield refused("evm-storage/status-of-another-lock", "storage_inclusion", _with(evidence | {"lock_id": own}))
+    yield refused("evm-storage/another-layer", "layer", _with(_base() | {"protocol": "ROOTSTOCK"}))
+    foreign = evm.storage_evidence(evm.leg(contract="77" * 20), _made())
+    yield refused("evm-storage/of-a-foreign-contract", "state_inclusion", _with(foreign))
+    there = terms(evm.leg(), evm.leg(layer="ROOTSTOCK", chain_id=30, amount=str(AMOUNT)), network="mainnet")
+    on_rootstock = proof(there, None, evm.storage_evidence(there["destination"], there))
+    yield refused("evm-storage/on-rootstocks-mainnet", "evidence", on_rootstock)
+    receipt = evm.claimed(_made()["source"], _made())
+    yield refused(
+        "evm-storage/header-of-another-state", "state_inclusion", _with(_base() | {"header": receipt["header"]})
+    )
+    yield refused("evm-storage/malformed-header", "header", _with(_base() | {"header": "c0"}))
+
+
+def _accounts() -> Iterator[Vector]:
+    nodes: list[str] = _base()["account_proof"]
+    yield from _paths("account_proof", "state_inclusion", nodes)
+    made = _made()
+    contract = bytes.fromhex(made["source"]["contract"])
+    trie = evm.storage({evm.lock_id(made["source"], made): 2})
+    root, code = trie.root_hash, keccak(b"code")
+    wrong: dict[str, Any] = {
+        "three-fields": [1, 0, root],
+        "five-fields": [1, 0, root, code, b""],
+        "nonce-with-a-leading-zero": [b"\x00\x01", 0, root, code],
+        "nonce-of-9-bytes": [b"\x01" + bytes(8), 0, root, code],
+        "balance-of-33-bytes": [1, b"\x01" + bytes(32), root, code],
+        "storage-root-of-31-bytes": [1, 0, root[:-1], code],
+        "code-hash-of-33-bytes": [1, 0, root, code + b"\x00"],
+        "field-that-is-a-list": [1, [], root, code],
+    }
+    for name, account in wrong.items():
+        block = Block(state={contract: rlp.encode(account)})
+        evidence = _base(block=block)
+        yield refused(f"evm-storage/account-with-{name}", "state_inclusion", _with(evidence))
+    string = _base(block=Block(state={contract: rlp.encode(b"account" * 9)}))
+    yield refused("evm-storage/account-that-is-a-string", "state_inclusion", _with(string))
+    more = _base(block=Block(state={contract: evm.account(trie) + b"\x00"}))
+    yield refused("evm-storage/account-followed-by-a-byte", "state_inclusion", _with(more))
+    empty = _base(block=Block(state={contract: evm.account(HexaryTrie({}))}))
+    yield refused("evm-storage/account-without-storage", "storage_inclusion", _with(empty))
+    rich = _base(block=Block(state={contract: evm.account(trie, nonce=2**64 - 1, balance=2**256 - 1)}))
+    yield valid("evm-storage/account-with-the-largest-numbers", _with(rich))
+
+
+def _slots() -> Iterator[Vector]:
+    yield from _paths("storage_proof", "storage_inclusion", _base()["storage_proof"])
+    for name, status in {
+        "list": [2],
+        "leading-zero": b"\x00\x02",
+        "33-bytes": b"\x02" + bytes(32),
+    }.items():
+        yield refused(f"evm-storage/status-as-{name}", "storage_inclusion", _with(_base(status)))
+
+
+def _paths(field: str, reason: str, nodes: list[str]) -> Iterator[Vector]:
+    wrong: dict[str, list[str]] = {
+        "no-nodes": [],
+        "missing-root": nodes[1:],
+        "missing-leaf": nodes[:-1],
+        "reversed": nodes[::-1],
+        "superfluous-node": [*nodes, nodes[-1]],
+        "changed-leaf": [*nodes[:-1], nodes[-1][:-2] + "00"],
+    }
+    for name, given in wrong.items():
+        yield refused(f"evm-storage/{field}-with-{name}", reason, _with(_base() | {field: given}))
+
+
+def _limits() -> Iterator[Vector]:
+    for field in ("account_proof", "storage_proof"):
+        yield refused(f"format/{field}-of-65-nodes", "format", _with(_base() | {field: ["00"] * 65}))
+        yield refused(f"format/{field}-with-a-long-node", "format", _with(_base() | {field: ["00" * 533]}))
+        without = {name: value for name, value in _base().items() if name != field}
+        yield refused(f"format/evm-storage-without-{field}", "format", _with(without))
+    yield refused("format/lock-id-of-31-bytes", "format", _with(_base() | {"lock_id": "11" * 31}))
