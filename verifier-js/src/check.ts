@@ -23,7 +23,8 @@ import {
   type Report,
 } from "./report.js";
 import { checkRootstockReceipt } from "./rootstock.js";
-import { SIGNATURES, type SignatureChecker } from "./signature.js";
+import { isSignedBy, SIGNATURES, type SignatureChecker } from "./signature.js";
+import { checkStatement } from "./statement.js";
 import { layerOf, type Leg, type LightningLeg, type Terms } from "./terms.js";
 
 export interface CheckOptions {
@@ -68,16 +69,13 @@ export function checkProof(file: Uint8Array, policy: Policy, options: CheckOptio
   const source = readFacts(terms.source, total, document.sourceLeg, terms, policy);
   const destination = readFacts(terms.destination, terms.amount, document.destinationLeg, terms, policy);
   const outcome = outcomeOf(source.shown, destination.shown);
+  if (document.statement !== undefined) checkStatement(document.statement, terms, source, destination, signatures);
   checkHeaders([source, destination], policy, options);
   return makeReport(document, outcome, source, destination, policy, options);
 }
 
 function checkTerms({ terms, signature }: Document, policy: Policy, signatures: SignatureChecker): void {
-  const [bytes, key] = [fromHex(signature.signature), fromHex(terms.provider)];
-  const isSigned =
-    signature.scheme === "bip340"
-      ? key.length === 32 && signatures.bip340(bytes, terms.hash, key)
-      : key.length === 33 && signatures.ecdsa(bytes, terms.hash, key);
+  const isSigned = isSignedBy(terms.provider, signature.scheme, fromHex(signature.signature), terms.hash, signatures);
   check(isSigned, "terms_signature", "not the provider's signature of the terms");
   check(policy.providers?.has(terms.provider) ?? true, "provider", `${terms.provider} is not accepted`);
   check(policy.networks?.has(terms.network) ?? true, "network", "the network is not accepted");
@@ -156,7 +154,7 @@ function makeReport(
     preimage: facts.shown?.preimage,
     block: facts.shown?.block,
     work: facts.shown?.work,
-    level: levelOf(facts, policy, options.confirmed ?? [], false),
+    level: levelOf(facts, policy, options.confirmed ?? [], document.statement !== undefined),
   });
   const legs = [legReport(source), legReport(destination)] as const;
   if (!meets(policy.requires ?? "nothing", legs)) {
@@ -166,6 +164,7 @@ function makeReport(
     proofId: toHex(document.proofId),
     termsHash: toHex(terms.hash),
     terms,
+    statement: document.statement,
     outcome,
     source: legs[0],
     destination: legs[1],

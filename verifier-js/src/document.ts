@@ -6,6 +6,8 @@ import { expect, Malformed, within } from "./error.js";
 import { Fields, selector } from "./fields.js";
 import { taggedHash } from "./hash.js";
 import { LAYERS, type Layer } from "./layer.js";
+import { SCHEMES, type Scheme } from "./signature.js";
+import { readStatement, type CompletionStatement } from "./statement.js";
 import { readTerms, type Terms } from "./terms.js";
 
 /** A log in a receipt of a block. */
@@ -23,6 +25,7 @@ export interface EvmStorage {
   readonly type: "evm_storage";
   readonly protocol: Layer;
   readonly header: Uint8Array;
+  readonly lockId: Hex;
   readonly accountProof: readonly Uint8Array[];
   readonly storageProof: readonly Uint8Array[];
 }
@@ -59,7 +62,7 @@ export type Evidence = EvmReceipt | EvmStorage | RootstockReceipt | LightningPay
 
 export interface TermsSignature {
   readonly type: "terms_signature";
-  readonly scheme: "bip340" | "ecdsa";
+  readonly scheme: Scheme;
   readonly signature: Hex;
 }
 
@@ -68,17 +71,19 @@ export interface Document {
   readonly proofId: Uint8Array;
   readonly terms: Terms;
   readonly signature: TermsSignature;
+  readonly statement: CompletionStatement | undefined;
   readonly sourceLeg: Evidence | null;
   readonly destinationLeg: Evidence | null;
 }
 
 const MAX_LENGTH = 1_000_000;
 const MAX_DEPTH = 64;
+const MAX_ATTESTATIONS = 2;
 const MAX_INDEX = 2 ** 32;
 const MAX_NODES = 64;
 const MAX_ITEM = 100_000;
 const MAX_HEADER = 2000;
-const MAX_STATE_NODE = 1000;
+const MAX_STATE_NODE = 532;
 const MAX_HEADERS = 2016;
 const MAX_TRANSACTION = 400_000;
 const MAX_PATH = 32;
@@ -93,12 +98,14 @@ export function readDocument(file: Uint8Array): Document {
       "destination_leg",
     ]);
     fields.version("version", 1);
-    const attestations = fields.list("attestations", 1);
-    expect(attestations.length === 1, "no attestation");
+    const attestations = fields.list("attestations", MAX_ATTESTATIONS);
+    const [signature, statement] = attestations;
+    expect(signature !== undefined, "no attestation");
     return {
       proofId: taggedHash("layer2/proof/v1", file),
       terms: readTerms(fields.value("terms")),
-      signature: readTermsSignature(attestations[0]!),
+      signature: readTermsSignature(signature),
+      statement: statement === undefined ? undefined : readStatement(statement),
       sourceLeg: readEvidence(fields.value("source_leg")),
       destinationLeg: readEvidence(fields.value("destination_leg")),
     };
@@ -109,7 +116,7 @@ function readTermsSignature(value: JsonValue): TermsSignature {
   const fields = new Fields(value, ["type", "scheme", "signature"]);
   return {
     type: fields.oneOf("type", ["terms_signature"]),
-    scheme: fields.oneOf("scheme", ["bip340", "ecdsa"]),
+    scheme: fields.oneOf("scheme", SCHEMES),
     signature: fields.hex("signature", 64),
   };
 }
@@ -148,11 +155,12 @@ function readEvmReceipt(value: JsonValue): EvmReceipt {
 }
 
 function readEvmStorage(value: JsonValue): EvmStorage {
-  const fields = new Fields(value, ["type", "protocol", "header", "account_proof", "storage_proof"]);
+  const fields = new Fields(value, ["type", "protocol", "header", "lock_id", "account_proof", "storage_proof"]);
   return {
     type: "evm_storage",
     protocol: fields.oneOf("protocol", LAYERS),
     header: fields.bytes("header", MAX_HEADER),
+    lockId: fields.hex("lock_id", 32),
     accountProof: fields.listOfBytes("account_proof", MAX_NODES, MAX_STATE_NODE),
     storageProof: fields.listOfBytes("storage_proof", MAX_NODES, MAX_STATE_NODE),
   };

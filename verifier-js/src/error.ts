@@ -36,6 +36,12 @@ export type Reason =
   | "receipt_status"
   | "script"
   | "state_inclusion"
+  | "statement"
+  | "statement_amounts"
+  | "statement_finality"
+  | "statement_signature"
+  | "statement_terms"
+  | "statement_time"
   | "storage_inclusion"
   | "terms_signature"
   | "token";

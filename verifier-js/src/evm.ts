@@ -18,7 +18,7 @@ const CLAIMED = keccak256(ascii("Claimed(bytes32,bytes32,bytes32)"));
 const REFUNDED = keccak256(ascii("Refunded(bytes32,bytes32)"));
 const WORD_LIMIT = 1n << 256n;
 /** The place of the statuses in the contract's storage. */
-const STATUS_SLOT = 0n;
+const STATUS_SLOT = 1n;
 const STATUS_CLAIMED = 2n;
 const STATUS_REFUNDED = 3n;
 const MAX_TRANSACTION_INDEX = 2 ** 32 - 1;
@@ -100,10 +100,11 @@ export function checkEvmStorage(evidence: EvmStorage, leg: EvmLeg, terms: Terms)
     return stringOf(items[2], 32);
   });
   const status = within("storage_inclusion", () => {
-    const key = keccak256(keccak256(concat(word(STATUS_SLOT), lockId)));
+    const key = keccak256(keccak256(concat(word(STATUS_SLOT), fromHex(evidence.lockId))));
     return integerOf(decodeRlp(valueInTrie(storageRoot, key, evidence.storageProof)), 32);
   });
   check(status === STATUS_CLAIMED || status === STATUS_REFUNDED, "lock_status", "the lock has not ended");
+  check(evidence.lockId === toHex(lockId), "lock_id", "the status of another lock");
   const result = status === STATUS_CLAIMED ? "collected" : "returned";
   return { result, preimage: undefined, block: header, work: undefined, later: [] };
 }

@@ -8,4 +8,5 @@ export { ProofError, type Reason } from "./error.js";
 export { FINALITIES, LAYERS, type Finality, type Layer } from "./layer.js";
 export { PolicyError, policyFromJson, REQUIREMENTS, type Policy, type Requirement } from "./policy.js";
 export { LEVELS, type Confirmation, type LegReport, type Level, type OpenPoint, type Outcome, type Point, type Report } from "./report.js";
+export type { CompletionStatement, StatedLeg } from "./statement.js";
 export type { BitcoinLeg, EvmLeg, Leg, LightningLeg, Terms } from "./terms.js";

@@ -5,6 +5,7 @@ import type { Hex } from "./bytes.js";
 import type { Evidence } from "./document.js";
 import { isAtLeast, type Finality, type Layer } from "./layer.js";
 import type { Policy, Requirement } from "./policy.js";
+import type { CompletionStatement } from "./statement.js";
 import { layerOf, type Leg, type Terms } from "./terms.js";
 
 export type Outcome = "completed" | "partial" | "refunded";
@@ -36,7 +37,7 @@ export interface LegReport {
   readonly level: Level;
 }
 
-export type Point = "header" | "leg" | "provider" | "asset" | "payment" | "test_money";
+export type Point = "header" | "leg" | "provider" | "asset" | "payment" | "preimage" | "test_money";
 
 /** A point that the proof does not show. */
 export interface OpenPoint {
@@ -49,6 +50,8 @@ export interface Report {
   readonly proofId: Hex;
   readonly termsHash: Hex;
   readonly terms: Terms;
+  /** What the provider says about the end, if it says anything. */
+  readonly statement: CompletionStatement | undefined;
   readonly outcome: Outcome;
   readonly source: LegReport;
   readonly destination: LegReport;
@@ -108,6 +111,7 @@ export function openPoints(legs: readonly LegReport[], terms: Terms, policy: Pol
     if (leg.evidence === undefined) add("leg");
     if (leg.leg.kind === "evm" && policy.tokens === undefined && !isRootstockCoin(leg.leg)) add("asset");
     if (leg.evidence === "lightning_payment" && policy.ownPreimagePayees === undefined) add("payment");
+    if (leg.evidence === "evm_storage" && leg.result === "collected") add("preimage");
   }
   if (policy.providers === undefined) points.push({ point: "provider", layer: undefined });
   if (terms.network !== "mainnet" && policy.networks === undefined) points.push({ point: "test_money", layer: undefined });

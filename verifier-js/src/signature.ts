@@ -2,6 +2,11 @@
 
 import { schnorr, secp256k1 } from "@noble/curves/secp256k1.js";
 
+import { fromHex, type Hex } from "./bytes.js";
+
+export const SCHEMES = ["bip340", "ecdsa"] as const;
+export type Scheme = (typeof SCHEMES)[number];
+
 export interface SignatureChecker {
   /** Whether 64 bytes are the BIP 340 signature of `digest` by a key of 32 bytes. */
   bip340(signature: Uint8Array, digest: Uint8Array, key: Uint8Array): boolean;
@@ -32,4 +37,18 @@ export const SIGNATURES: SignatureChecker = {
 
 export function isPoint(key: Uint8Array): boolean {
   return key.length === 33 && attempt(() => secp256k1.Point.fromBytes(key)) !== undefined;
+}
+
+/** Whether the signature is by the key, whose length has to fit the scheme. */
+export function isSignedBy(
+  keyHex: Hex,
+  scheme: Scheme,
+  signature: Uint8Array,
+  digest: Uint8Array,
+  signatures: SignatureChecker,
+): boolean {
+  const key = fromHex(keyHex);
+  return scheme === "bip340"
+    ? key.length === 32 && signatures.bip340(signature, digest, key)
+    : key.length === 33 && signatures.ecdsa(signature, digest, key);
 }

@@ -3,8 +3,8 @@
  * Checks proofs, one for each line of the standard input, and writes one line of JSON for each.
  *
  * A line is an object as in the test vectors: `name`, the file as a text (`proof`) or in hexadecimal digits (`proof_hex`), and
- * optionally `policy` and `headers`. The answer has `name`, `verdict` ("valid", "refused" or "undecided") and `result` (the outcome
- * or the reason). The command exits with status 0 if it could read every line, and with 2 otherwise.
+ * optionally `policy` and `headers`. The answer has `name`, `verdict` ("valid", "refused" or "undecided") and `result` (the outcome,
+ * the reason, or an empty text). The command exits with status 0 if it could read every line, and with 2 otherwise.
  */
 
 import { createInterface } from "node:readline";
@@ -57,7 +57,7 @@ function answer(text: string, signatures: SignatureChecker): Answer {
     const report = checkProof(fileOf(line), policy, { headers: headersOf(line["headers"] ?? {}) }, signatures);
     return { name, verdict: "valid", result: report.outcome };
   } catch (error) {
-    if (error instanceof ProofError) return { name, verdict: error.verdict, result: error.reason };
+    if (error instanceof ProofError) return { name, verdict: error.verdict, result: error.verdict === "refused" ? error.reason : "" };
     throw error;
   }
 }
