@@ -60,7 +60,7 @@ const enum Type {
   Metadata = 27,
 }
 
-const REPEATABLE: readonly number[] = [Type.RouteHint, Type.Address];
+const REPEATABLE: readonly number[] = [Type.RouteHint, Type.Address, Type.BlindedPaths];
 
 interface Field {
   readonly type: number;
@@ -74,7 +74,9 @@ export function readInvoice(text: string, signatures: SignatureChecker): Invoice
   expect(groups.length >= TIMESTAMP + SIGNATURE, "too short");
   const signed = groups.slice(0, -SIGNATURE);
   const fields = splitFields(signed.slice(TIMESTAMP)).filter((field) => !isIgnored(field));
-  for (const field of fields) checkField(field);
+  const isRepeated = (field: Field, at: number) => fields.slice(0, at).some((each) => each.type === field.type);
+  const repeats = fields.filter((field, at) => !REPEATABLE.includes(field.type) && isRepeated(field, at));
+  for (const field of fields) if (!repeats.includes(field)) checkField(field);
   const first = (type: Type) => fields.find((field) => field.type === type)?.groups;
   const paymentHash = first(Type.PaymentHash);
   expect(paymentHash !== undefined, "no payment hash");
@@ -84,7 +86,6 @@ export function readInvoice(text: string, signatures: SignatureChecker): Invoice
   const descriptions = [first(Type.Description), first(Type.DescriptionHash)].filter((each) => each !== undefined);
   expect(descriptions.length === 1, "not one description");
   const expiry = first(Type.Expiry);
-  const once = fields.map((field) => field.type).filter((type) => !REPEATABLE.includes(type));
   return {
     network,
     amountMsat,
@@ -93,7 +94,7 @@ export function readInvoice(text: string, signatures: SignatureChecker): Invoice
     paymentHash: bytesOf(paymentHash),
     hasBlindedPaths,
     features: featureBits(first(Type.Features) ?? []),
-    isAmbiguous: new Set(once).size !== once.length,
+    isAmbiguous: repeats.length > 0,
     payee: signer(prefix, signed, groups.slice(-SIGNATURE), first(Type.Payee), signatures),
   };
 }
