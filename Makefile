@@ -74,6 +74,8 @@ format: $(DEV)/.ready ## format the code
 	$(DEV)/bin/ruff check --fix .
 	$(DEV)/bin/ruff format .
 
+bench-proofs: bench-proof ## the same as bench-proof
+	@:
 bench-%: $(DEV)/.ready ## bench-NAME: run benchmarks/NAME.py; the last line is JSON
 	@PYTHONPATH=tests $(DEV)/bin/python benchmarks/$*.py
 

@@ -16,7 +16,18 @@ from pathlib import Path
 from typing import Final
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "benchmarks.md"
-NAMES: Final = ("evm", "lightning", "bitcoin", "swaps", "sleeping", "durability", "workers", "async", "imports")
+NAMES: Final = (
+    "evm",
+    "lightning",
+    "bitcoin",
+    "swaps",
+    "sleeping",
+    "durability",
+    "workers",
+    "async",
+    "imports",
+    "proof",
+)
 
 
 def markers(name: str) -> tuple[str, str]:

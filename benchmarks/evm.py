@@ -14,7 +14,6 @@ import aiohttp
 from evm_client.cancellations import measure_cancellations, measure_soak
 from evm_client.memory import measure_memory
 from evm_client.network import Bench, Effort, opened
-from evm_client.proofs import measure_proofs
 from evm_client.sends import measure_sends, measure_signing
 from evm_client.statuses import measure_statuses
 from figures import Figure
@@ -23,7 +22,7 @@ from load.rounds import progress
 
 from layer2.local.network import LocalNetwork
 
-PACKAGES = ("aiohttp", "orjson", "coincurve", "web3", "httpx", "eth-account", "trie", "rlp")
+PACKAGES = ("aiohttp", "orjson", "coincurve", "web3", "httpx", "eth-account")
 """The packages whose versions are printed: our dependencies and the peers."""
 
 
@@ -38,7 +37,6 @@ async def measure(network: LocalNetwork, directory: Path, effort: Effort) -> lis
             ("statuses", measure_statuses),
             ("submissions", measure_sends),
             ("signing", measure_signing),
-            ("proofs", measure_proofs),
             ("cancellations", measure_cancellations),
             ("soak", measure_soak),
         ):

@@ -23,8 +23,10 @@ from layer2.errors import (
     NodeRefused,
     NodeUnreachable,
     Outcome,
+    ProofRefused,
     QuoteExpired,
     QuoteRefused,
+    StatementRefused,
     TermsRefused,
     UnknownTransfer,
 )
@@ -33,11 +35,14 @@ from layer2.model.layers import Layer2ProtocolType
 from layer2.model.money import BTC
 from layer2.model.transactions import SwapId
 from layer2.net.client_settings import ConnectionPoolConfig
+from layer2.proofs.statement import write_signed_statement
 from layer2.provider_client import ProviderClient, ProviderEndpoint
 from layer2.swap_rules.agreement import check_terms
 from layer2.swap_rules.quotes import TakerOffers, check_quote
 from layer2.terms.signing import write_signed_quote, write_signed_terms
 from layer2.terms.transfers import TransferRequest
+from proofs import made_proofs as made
+from proofs.made_statements import signed, statement
 from provider.made_providers import BOB, LIGHTNING, World, served, token_of, world
 from swap_rules.example_terms import (
     AMOUNT,
@@ -436,3 +441,51 @@ def test_a_key_of_another_length_is_refused() -> None:
 @pytest.mark.parametrize("length", [32, 33])
 def test_a_key_of_either_scheme_is_taken(length: int) -> None:
     assert len(ProviderEndpoint("alice", "https://provider.example", bytes(length)).identity_key) == length
+
+
+async def test_a_statement_is_checked_against_the_terms() -> None:
+    terms = made.terms()
+    own = signed(statement(terms))
+    async with liar(answering(write_signed_statement(own))) as client:
+        assert await client.completion_statement(terms, bytes(32)) == own
+    for forged in (signed(statement(terms), made.PAYEE), signed(statement(replace(terms, quote_id="ef" * 16)))):
+        async with liar(answering(write_signed_statement(forged))) as client:
+            assert isinstance(await refused(client.completion_statement(terms, bytes(32))), ProofRefused)
+    other: list[Any] = [
+        {},
+        [],
+        {**write_signed_statement(own), "more": 1},
+        {**write_signed_statement(own), "statement": {}},
+    ]
+    for wrong in other:
+        async with liar(answering(wrong)) as client:
+            assert isinstance(await refused(client.completion_statement(terms, bytes(32))), BadAnswer)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "retryable"),
+    [
+        (503, "end_not_final", StatementRefused, True),
+        (409, "no_statement", StatementRefused, False),
+        (503, "busy", QuoteRefused, True),
+        (503, "not_ready", QuoteRefused, True),
+        (404, "not_found", UnknownTransfer, False),
+        (401, "access", AuthenticationFailed, False),
+    ],
+)
+async def test_a_refused_statement_says_whether_a_later_request_can_succeed(
+    status: int, code: str, kind: type[Layer2Error], retryable: bool
+) -> None:
+    body = {"error": {"code": code, "message": "no", "field": None}}
+    async with liar(answering(body, status, Retry_After="30")) as client:
+        error = await refused(client.completion_statement(made.terms(), bytes(32)))
+    assert (type(error), error.retryable) == (kind, retryable)
+    if retryable:
+        assert error.retry_after == 30
+
+
+async def test_the_operation_of_a_statement_contains_no_swap() -> None:
+    async with client_of("http://127.0.0.1:1") as client:
+        error = await refused(client.completion_statement(made.terms(), bytes(32)))
+    assert isinstance(error, NodeUnreachable)
+    assert error.operation == "/v1/swaps/statement"

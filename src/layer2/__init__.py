@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from layer2.ports.client import Layer2ProtocolAsync
     from layer2.proofs.checking import ProofReport, check_proof
     from layer2.proofs.model import ProofOutcome, TransferProof
-    from layer2.proofs.policy import FINAL, OFFLINE, Confirmation, HeaderRequirement, ProofLevel, ProofPolicy
+    from layer2.proofs.policy import FINAL, OFFLINE, Confirmation, ProofLevel, ProofPolicy, Requirement
     from layer2.protocols.bitcoin import BitcoinClient, BitcoinOutput, BitcoinPayment, BitcoinSettings
     from layer2.protocols.bob import BobClient, BobSettings
     from layer2.protocols.evm.chain.follower import ChainStep
@@ -89,7 +89,7 @@ _HOMES = {
     "layer2.model.money": ("BTC", "ETH", "AssetId", "Balance"),
     "layer2.proofs.checking": ("ProofReport", "check_proof"),
     "layer2.proofs.model": ("ProofOutcome", "TransferProof"),
-    "layer2.proofs.policy": ("FINAL", "OFFLINE", "Confirmation", "HeaderRequirement", "ProofLevel", "ProofPolicy"),
+    "layer2.proofs.policy": ("FINAL", "OFFLINE", "Confirmation", "ProofLevel", "ProofPolicy", "Requirement"),
     "layer2.ports.client": ("Layer2ProtocolAsync",),
     "layer2.protocols.bitcoin": ("BitcoinClient", "BitcoinOutput", "BitcoinPayment", "BitcoinSettings"),
     "layer2.protocols.bob": ("BobClient", "BobSettings"),
@@ -144,7 +144,6 @@ __all__ = [
     "FeeEstimate",
     "Finality",
     "FundingRequest",
-    "HeaderRequirement",
     "JournalBusy",
     "KeysendRequest",
     "Layer2Config",
@@ -168,6 +167,7 @@ __all__ = [
     "ProofReport",
     "ProofUndecided",
     "Quote",
+    "Requirement",
     "RootstockClient",
     "RootstockSettings",
     "RouteEstimate",

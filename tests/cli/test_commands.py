@@ -22,9 +22,11 @@ from layer2.formats.rsk_header import decode_full_header
 from layer2.legs.evidence import BitcoinSpendEvidence, EvmReceiptEvidence, RootstockReceiptEvidence
 from layer2.legs.evm import EvmLeg
 from layer2.legs.leg import Htlc
+from layer2.proofs.statement import StatedOutcome
 from layer2.terms.signing import terms_hash
 from proofs import made_bitcoin, made_rootstock, made_storage
 from proofs import made_proofs as made
+from proofs.made_statements import SETTLED, stated
 
 pytestmark = pytest.mark.xdist_group("cli")
 
@@ -98,14 +100,14 @@ def test_a_transfer_from_quote_to_proof(home: Path) -> None:
     assert (home / "one.json").read_bytes() == (home / "two.json").read_bytes()
     assert layer2("resume", "--json", cwd=home).envelope["data"] == {"transfers": [], "down": {}}
     alone = layer2("proof", "verify", "one.json", "--json", cwd=home)
-    assert (alone.status, alone.envelope["data"]["level"]) == (4, "offline"), alone.err
+    assert (alone.status, alone.envelope["data"]["source"]["level"]) == (4, "offline"), alone.err
     assert layer2("proof", "show", "one.json", "--json", cwd=home).status == 0
     # The safe head is two blocks below the newest.
     assert layer2("simnet", "mine", "2", "--chain", "bob", "--directory", "net", "--json", cwd=home).status == 0
     checked = layer2("proof", "verify", "one.json", "--node", "--json", cwd=home)
     assert checked.status == 0, checked.err
     data = checked.envelope["data"]
-    assert data["level"] in {"as_agreed", "finalized"}
+    assert data["source"]["level"] in {"as_agreed", "finalized"}
     assert data["source"]["finality"] in {"latest", "safe", "finalized"}
     assert data["destination"]["finality"] is None
     assert [each["point"] for each in data["open_points"]] == ["payment"]
@@ -132,10 +134,11 @@ def test_a_transfer_from_quote_to_proof(home: Path) -> None:
     data = chained.envelope["data"]
     assert (data["blocks"], data["reasons"]) == ({"BOB": {"trusted_header": 1}}, {"duplicate": 1})
     assert placed.envelope["data"]["source"]["level"] == "trusted_header"
-    check_the_storage(home, provider)
+    check_the_storage(home)
+    check_is_completed(home, transfer["transfer_id"])
 
 
-def check_the_storage(home: Path, provider: str) -> None:
+def check_the_storage(home: Path) -> None:
     """Make the same proof from the contract's storage, and place its header as that of a receipt."""
     proof = TransferProof.load(home / "one.json")
     terms = proof.terms.terms
@@ -150,9 +153,34 @@ def check_the_storage(home: Path, provider: str) -> None:
     written = layer2("proof", "headers", "storage.json", "storage.txt", "--json", cwd=home)
     assert written.status == 0, written.err
     trusted = ("--trusted-header", written.envelope["data"]["trusted_header"], "--headers", "storage.txt")
-    placed = layer2("proof", "verify", "storage.json", *trusted, "--provider", provider, "--json", cwd=home)
+    placed = layer2("proof", "verify", "storage.json", *trusted, "--policy", "policy.toml", "--json", cwd=home)
     assert placed.status == 0, placed.err
     assert placed.envelope["data"]["source"]["level"] == "trusted_header"
+
+
+def check_is_completed(home: Path, transfer_id: str) -> None:
+    """The provider states how the transfer of ``one.json`` ended once its claim is final, and not before."""
+    codes: list[str] = []
+    for _ in range(50):
+        ran = layer2("proof", "complete", "one.json", "--output", "stated.json", "--json", cwd=home)
+        if ran.status == 0:
+            break
+        codes.append(ran.envelope["error"]["code"])
+        assert layer2("simnet", "mine", "10", "--chain", "bob", "--directory", "net", "--json", cwd=home).status == 0
+    assert ran.status == 0, ran.err
+    assert set(codes) <= {"end_not_final"}
+    before = (home / "one.json").read_bytes()
+    stated_file = (home / "stated.json").read_bytes()
+    options = ("--policy", "policy.toml", "--requires", "stated", "--json")
+    assert layer2("proof", "verify", "stated.json", *options, cwd=home).status == 0
+    assert layer2("proof", "verify", "one.json", *options, cwd=home).status == 4
+    # By its id, into the default file; and again, from the file that has it.
+    by_id = layer2("proof", "complete", transfer_id, "--json", cwd=home)
+    assert by_id.envelope["data"]["file"] == f"transfer-{transfer_id}.json"
+    assert (home / f"transfer-{transfer_id}.json").read_bytes() == stated_file
+    assert layer2("proof", "complete", "stated.json", "--json", cwd=home).status == 0
+    assert (home / "stated.json").read_bytes() == stated_file
+    assert (home / "one.json").read_bytes() == before
 
 
 def test_an_invented_header_is_not_on_the_nodes_chain_under_any_proof(home: Path) -> None:
@@ -190,6 +218,8 @@ REFUSED: dict[str, tuple[tuple[str, ...], int]] = {
     "same layer": (("quote", "100000", "--from", "bob", "--to", "bob"), 3),
     "fee too high": (("quote", "100000", "--from", "bob", "--to", "lightning", "--max-fee", "1"), 1),
     "unknown transfer": (("show", "00" * 16), 1),
+    "no transfer to complete": (("proof", "complete", "00" * 16), 1),
+    "no proof to complete": (("proof", "complete", "none.json"), 3),
     "no such proof": (("proof", "verify", "none.json"), 3),
     "no such file": (("balance", "--config", "none.toml"), 3),
     "no source": (("transfer", "20000", "--to", "lightning"), 3),
@@ -236,6 +266,41 @@ def test_a_known_provider_shows_no_completion_while_the_header_is_unknown(tmp_pa
         assert "holds" not in ran.out
         assert "ask your own node" in ran.err
         no_traceback(ran)
+
+
+def test_a_providers_word_is_enough_only_for_those_who_ask_for_no_more(tmp_path: Path) -> None:
+    stated(made.to_lightning()).save(tmp_path / "stated.json")
+    made.to_lightning().save(tmp_path / "unstated.json")
+    replace(stated(made.between_chains()), destination_leg=None).save(tmp_path / "half.json")
+    stated(made.refunded(), StatedOutcome.REFUNDED).save(tmp_path / "refund.json")
+    stated(made.to_lightning(), StatedOutcome.REFUNDED, destination=SETTLED).save(tmp_path / "lie.json")
+    signer = ("--provider", made.PROVIDER_KEY.hex(), *DECLARED)
+    stated_only = (*signer, "--requires", "stated")
+    cases = [
+        ("stated.json", (), 4, "ask your own node"),
+        ("stated.json", signer, 4, "if the provider's word is enough for you: --requires stated"),
+        ("stated.json", stated_only, 0, ""),
+        ("unstated.json", stated_only, 4, "layer2 proof complete FILE"),
+        ("half.json", stated_only, 1, "shows one leg"),
+        ("refund.json", stated_only, 1, "shows a refund"),
+        ("lie.json", signer, 1, "statement: the provider states"),
+        ("stated.json", (*DECLARED, "--requires", "stated"), 4, "a provider that the policy names"),
+    ]
+    for file, options, status, text in cases:
+        ran = layer2_here("proof", "verify", file, *options, cwd=tmp_path)
+        assert ran.status == status, (file, options, ran.err)
+        assert text in ran.err
+        if status:
+            no_traceback(ran)
+    ran = layer2_here("proof", "verify", "stated.json", *stated_only, cwd=tmp_path)
+    assert "it acknowledges that it received 100,420 sat, and claims that it paid 100,000 sat" in ran.out
+    assert "not confirmed to be on the chain; stated by the provider that you named" in ran.out
+
+
+def test_a_refund_claims_nothing_about_a_leg_without_evidence(tmp_path: Path) -> None:
+    made.refunded().save(tmp_path / "refund.json")
+    ran = layer2_here("proof", "verify", "refund.json", cwd=tmp_path)
+    assert "nothing is shown about this leg: neither that money was paid here, nor that it came back" in ran.out
 
 
 def test_one_leg_is_not_a_completed_transfer(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from layer2.cli.demo_accounts import Books, Owned
 from layer2.cli.demo_forgeries import forgeries, refusal
 from layer2.legs.evm import EvmLeg
 from layer2.model.layers import Layer2ProtocolType
-from layer2.proofs.policy import HeaderRequirement, ProofPolicy
+from layer2.proofs.policy import ProofPolicy, Requirement
 from proofs import made_bitcoin as btc
 from proofs import made_proofs as made
 from proofs import made_storage
@@ -35,7 +35,7 @@ ON_CHAIN = Books(
     fees={"you": {BOB: 10}, "provider": {BOB: 1}},
     miners=15,
 )
-POLICY = ProofPolicy(HeaderRequirement.NOT_CHECKED, providers=frozenset({made.PROVIDER_KEY}))
+POLICY = ProofPolicy(Requirement.NOTHING, providers=frozenset({made.PROVIDER_KEY}))
 
 
 def test_books_that_add_up_have_no_fault() -> None:

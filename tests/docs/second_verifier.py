@@ -55,7 +55,7 @@ def outcome_of(data: bytes) -> str:
     require(canonical(proof) == data and proof["version"] == 1, "1 format")
     terms = proof["terms"]
     terms_hash = tagged("layer2/terms/v1", canonical(terms))
-    [attestation] = proof["attestations"]
+    attestation, *statements = proof["attestations"]
     require(attestation["type"] == "terms_signature" and signed(attestation, terms, terms_hash), "2 terms_signature")
     require(terms["asset"] == "BTC", "4 asset")
     kinds = [terms[side]["kind"] for side in ("source", "destination")]
@@ -68,9 +68,40 @@ def outcome_of(data: bytes) -> str:
         ends.append(check_leg(terms, terms_hash, leg, evidence, satoshi(terms, side)))
     require(any(end and kind != "lightning" for kind, end in zip(kinds, ends, strict=True)), "12 evidence")
     require(len(set(ends) - {None}) == 1, "12 outcome")
+    require(len(statements) <= 1, "1 format")
+    for statement in statements:
+        check_statement(statement, terms, terms_hash, kinds, ends)
     if "returned" in ends:
         return "refunded"
     return "partial" if None in ends else "completed"
+
+
+def check_statement(
+    attestation: dict[str, Any],
+    terms: dict[str, Any],
+    terms_hash: bytes,
+    kinds: list[str],
+    ends: list[str | None],
+) -> None:
+    """The provider's completion statement: refused if it is not about the terms, or contradicts the evidence."""
+    stated = attestation["statement"]
+    require(attestation["type"] == "completion_statement" and stated["version"] == 1, "1 format")
+    require(stated["terms_hash"] == terms_hash.hex(), "13 statement_terms")
+    digest = tagged("layer2/completion/v1", canonical(stated))
+    require(signed(attestation, terms, digest), "13 statement_signature")
+    is_completed = {"completed": True, "refunded": False}[stated["outcome"]]
+    amounts = [satoshi(terms, side) if is_completed else 0 for side in ("source", "destination")]
+    require([stated["received"], stated["paid"]] == [str(each) for each in amounts], "13 statement_amounts")
+    finalities = [stated[side]["finality"] for side in ("source", "destination")]
+    for side, kind, finality in zip(("source", "destination"), kinds, finalities, strict=True):
+        usual = "settled" if kind == "lightning" else "finalized"
+        require(finality in ({usual} if is_completed else {usual, "unfunded"}), "13 statement_finality")
+        require((stated[side]["block"] is not None) == (finality == "finalized"), "13 statement_finality")
+    require(finalities != ["unfunded", "unfunded"], "13 statement_finality")
+    require(stated["stated_at"] >= terms["issued_at"], "13 statement_time")
+    for end, finality in zip(ends, finalities, strict=True):
+        agrees = end == ("collected" if is_completed else "returned") and finality != "unfunded"
+        require(end is None or agrees, "14 statement")
 
 
 def signed(attestation: dict[str, Any], terms: dict[str, Any], terms_hash: bytes) -> bool:

@@ -99,7 +99,7 @@ def test_links_within_the_project_lead_somewhere(page: Path) -> None:
 
 def test_the_example_proof_of_the_format_s_page_has_every_field(reader: Path) -> None:
     """The page names every key that a real proof has, at every level."""
-    page = (ROOT / "docs" / "proofs.md").read_text()
+    page = (ROOT / "docs" / "proof-format.md").read_text()
     named = set(re.findall(r"`([a-z_0-9]+)`", page))
 
     def keys(value: object) -> set[str]:

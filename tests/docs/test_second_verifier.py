@@ -25,12 +25,14 @@ from layer2.model.transactions import Preimage
 from layer2.proofs.checking import check_proof
 from layer2.proofs.model import TransferProof
 from layer2.proofs.policy import OFFLINE
+from layer2.proofs.statement import StatedOutcome
 from layer2.terms.documents import Scheme, Signature, SignedTerms
 from layer2.terms.signing import terms_hash
 from proofs import made_bitcoin as btc
 from proofs import made_proofs as made
 from proofs import made_rootstock as rsk
 from proofs import made_storage
+from proofs.made_statements import SETTLED, signed, stated, statement
 
 
 @pytest.mark.xdist_group("docs")
@@ -98,6 +100,14 @@ def another_lock_in_the_storage() -> TransferProof:
     return replace(proof, source_leg=replace(other, lock_id=right.lock_id))
 
 
+def stated_to_lightning() -> TransferProof:
+    return stated(made.to_lightning())
+
+
+def stated_refund() -> TransferProof:
+    return stated(made.refunded(), StatedOutcome.REFUNDED)
+
+
 MADE = [
     made.to_lightning,
     made.to_bob,
@@ -113,6 +123,8 @@ MADE = [
     refunded_on_rootstock,
     shown_by_the_storage,
     refunded_in_the_storage,
+    stated_to_lightning,
+    stated_refund,
 ]
 
 
@@ -177,11 +189,22 @@ ROOTSTOCK_FORGERIES = {
     ),
 }
 
+STATEMENT_FORGERIES = {
+    "statement_terms": lambda: stated(made.to_lightning(), terms_hash=bytes(32)),
+    "statement_signature": lambda: replace(
+        made.to_lightning(), statement=signed(statement(made.to_lightning().terms.terms), made.PAYEE)
+    ),
+    "statement_amounts": lambda: stated(made.to_lightning(), paid=made.AMOUNT + 1),
+    "statement_finality": lambda: stated(made.to_lightning(), source=SETTLED),
+    "statement_time": lambda: stated(made.to_lightning(), stated_at=0),
+    "statement": lambda: stated(made.refunded()),
+}
+
 
 @pytest.mark.parametrize(
     ("check", "make"),
-    [*FORGERIES.items(), *BITCOIN_FORGERIES.items(), *ROOTSTOCK_FORGERIES.items()],
-    ids=[*FORGERIES, *BITCOIN_FORGERIES, *ROOTSTOCK_FORGERIES],
+    [*FORGERIES.items(), *BITCOIN_FORGERIES.items(), *ROOTSTOCK_FORGERIES.items(), *STATEMENT_FORGERIES.items()],
+    ids=[*FORGERIES, *BITCOIN_FORGERIES, *ROOTSTOCK_FORGERIES, *STATEMENT_FORGERIES],
 )
 def test_what_one_refuses_the_other_refuses(check: str, make: Callable[[], TransferProof]) -> None:
     proof = make()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from enum import IntEnum, StrEnum
 from typing import Any
 
 import pytest
+import rfc8785
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,6 +39,33 @@ def test_every_value_goes_round(value: JsonValue) -> None:
 def test_order_white_space_and_escapes_do_not_change_the_value(value: JsonValue) -> None:
     for text in (json.dumps(value, indent=2), json.dumps(value, ensure_ascii=False, sort_keys=True)):
         assert canonical_json.encode(canonical_json.decode(text.encode())) == canonical_json.encode(value)
+
+
+SORTED_OTHERWISE = st.text("a\x7f\u00e9\u2028\ud7ff\ue000\uffff\U00010000\U0010ffff", max_size=3)
+"""Texts that code points, UTF-8 and UTF-16 code units put into different orders."""
+
+
+@given(VALUES | st.dictionaries(SORTED_OTHERWISE, st.integers(0, 9) | SORTED_OTHERWISE, max_size=6))
+@settings(max_examples=400)
+def test_the_form_is_that_of_an_independent_implementation(value: JsonValue) -> None:
+    assert canonical_json.encode(value) == rfc8785.dumps(value)
+
+
+def test_every_character_is_written_as_an_independent_implementation_writes_it() -> None:
+    text = "".join(map(chr, [*range(0xD800), *range(0xE000, 0x11_0000, 97)]))
+    assert canonical_json.encode(text) == rfc8785.dumps(text)
+    for ascii_text in map(chr, range(0x80)):
+        assert canonical_json.encode({ascii_text: ascii_text}) == rfc8785.dumps({ascii_text: ascii_text})
+
+
+def test_subclasses_of_text_and_integers_are_written_as_their_values() -> None:
+    class Name(StrEnum):
+        FIRST = "first"
+
+    class Number(IntEnum):
+        ONE = 1
+
+    assert canonical_json.encode({Name.FIRST: [Number.ONE, Name.FIRST]}) == b'{"first":[1,"first"]}'
 
 
 # Source: RFC 8785, section 3.2.3, the keys of its sorting example, which UTF-16 and code points order differently.
@@ -142,6 +171,11 @@ def test_depth_is_bounded_on_both_ways_at_the_same_level() -> None:
         canonical_json.decode(b"[" + canonical_json.encode(deepest) + b"]")
 
 
+def test_brackets_beside_each_other_or_within_text_are_not_depth() -> None:
+    wide: JsonValue = [[["[{" * MAX_DEPTH, '"[' * MAX_DEPTH]] for _ in range(MAX_DEPTH)]
+    assert canonical_json.decode_strict(canonical_json.encode(wide)) == wide
+
+
 def test_a_value_that_holds_itself_is_refused() -> None:
     endless: list[Any] = []
     endless.append(endless)
@@ -155,6 +189,16 @@ def test_length_is_bounded() -> None:
         canonical_json.decode(b'"abc"', max_bytes=4)
     with pytest.raises(FormatError, match="4 bytes"):
         canonical_json.decode_strict(b'"abc"', max_bytes=4)
+
+
+def test_the_number_of_values_is_bounded_before_they_are_read() -> None:
+    lists = b"[" + b"[]," * 99 + b"[]]"
+    assert lists.count(b"[") + lists.count(b",") == 200
+    assert canonical_json.decode_strict(lists, max_values=200) == [[]] * 100
+    with pytest.raises(FormatError, match="more than 199 values"):
+        canonical_json.decode_strict(lists, max_values=199)
+    with pytest.raises(FormatError, match="more than 199 values"):
+        canonical_json.decode_strict(b"[" * 200, max_values=199)
 
 
 DOCUMENT = canonical_json.encode({"amount": "100000", "parties": ["a", "b"], "version": 1})

@@ -22,7 +22,9 @@ from layer2.legs.leg import Leg
 from layer2.legs.lightning import LightningLeg
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality, Preimage, SwapId
+from layer2.proofs.checking import ProofReport
 from layer2.proofs.model import TransferProof
+from layer2.proofs.policy import ProofLevel
 from layer2.terms.documents import Scheme, Signature, SignedTerms, Terms
 from layer2.terms.signing import terms_hash
 
@@ -115,6 +117,11 @@ def terms(source: Leg | None = None, destination: Leg | None = None, **changes: 
 
 def signed(made: Terms, key: PrivateKey = PROVIDER) -> SignedTerms:
     return SignedTerms(made, Signature(Scheme.BIP340, sign(key.secret, terms_hash(made), bytes(32))))
+
+
+def block_levels(report: ProofReport) -> set[ProofLevel]:
+    """The levels of the legs whose evidence names a block."""
+    return {leg.level for leg in (report.source, report.destination) if leg.header is not None}
 
 
 def evidence_of(

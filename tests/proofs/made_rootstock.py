@@ -93,6 +93,8 @@ def mined(
     difficulty: int = DIFFICULTY,
     worth: int | None = None,
     tag: bytes | None = None,
+    before_tag: int = 10,
+    after_tag: int = 0,
 ) -> Mined:
     """Mine a header of version 0.
 
@@ -100,6 +102,8 @@ def mined(
         worth: the difficulty that the Bitcoin header really has; None is the header's. If lower, the hash is above the
             header's target.
         tag: what the coinbase contains in place of the header's own hash for mining.
+        before_tag: bytes of the coinbase's end before the tag.
+        after_tag: bytes of it after the tag, in addition to the usual 20.
     """
     fields = [
         parent,
@@ -121,7 +125,7 @@ def mined(
         b"",
     ]
     own = keccak256(rlp.encode([*fields]))
-    end = b"\x02" * 10 + b"RSKBLOCK:" + (own if tag is None else tag) + b"\x03" * 20
+    end = b"\x02" * before_tag + b"RSKBLOCK:" + (own if tag is None else tag) + b"\x03" * (20 + after_tag)
     sibling = hashlib.sha256(b"sibling").digest()
     root = double_sha256(double_sha256(_FIRST_BLOCK + end) + sibling)
     target = (1 << 256) // difficulty
@@ -135,9 +139,16 @@ def mined(
     return Mined(rlp.encode([*fields, bitcoin.encode(), sibling[::-1], coinbase]), short, keccak256(short))
 
 
-def chain(values: Sequence[bytes], later: int = 3, **first: Any) -> list[Mined]:
-    """A block with these receipts, and the blocks after it."""
-    blocks = [mined(receipts_root=rsk_trie.trie_root(values), **first)]
+def chain(
+    values: Sequence[bytes], later: int = 3, *, before_tag: int = 10, after_tag: int = 0, **first: Any
+) -> list[Mined]:
+    """A block with these receipts, and the blocks after it.
+
+    Args:
+        before_tag, after_tag: as for ``mined``, of every block.
+    """
+    root = rsk_trie.trie_root(values)
+    blocks = [mined(receipts_root=root, before_tag=before_tag, after_tag=after_tag, **first)]
     for place in range(1, later + 1):
         blocks.append(
             mined(
@@ -145,6 +156,8 @@ def chain(values: Sequence[bytes], later: int = 3, **first: Any) -> list[Mined]:
                 parent=blocks[-1].hash,
                 number=HEIGHT + place,
                 timestamp=made.BLOCK_TIME + 30 * place,
+                before_tag=before_tag,
+                after_tag=after_tag,
             )
         )
     return blocks

@@ -15,7 +15,7 @@ from layer2.legs.evidence import LightningPaymentEvidence
 from layer2.legs.shown import EvidencePolicy, LegOutcome
 from layer2.proofs.checking import check_proof
 from layer2.proofs.model import TransferProof
-from layer2.proofs.policy import OFFLINE, HeaderRequirement, ProofLevel, ProofPolicy
+from layer2.proofs.policy import OFFLINE, ProofLevel, ProofPolicy, Requirement
 from proofs import made_bitcoin as btc
 from proofs import made_proofs as made
 from proofs.checked_bitcoin import BLOCK, CLAIM, EVIDENCE, OWED, TYPES, core_accepts, refused, shown
@@ -191,9 +191,9 @@ def test_a_signature_that_consensus_would_refuse_is_only_in_invented_blocks_whic
         transaction = CLAIM.with_witness(1, unsigned)
         assert not core_accepts(transaction)
         proof = btc.from_bitcoin(evidence=btc.evidence_of(transaction))
-        assert check_proof(proof, OFFLINE).level is ProofLevel.OFFLINE
+        assert check_proof(proof, OFFLINE).source.level is ProofLevel.OFFLINE
         with pytest.raises(ProofUndecided):
-            check_proof(proof, ProofPolicy(HeaderRequirement.AS_AGREED))
+            check_proof(proof, ProofPolicy(Requirement.AS_AGREED))
 
 
 def test_evidence_of_another_kind_is_refused() -> None:

@@ -15,13 +15,13 @@ from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality
 from layer2.proofs.checking import ProofReport, check_proof
 from layer2.proofs.model import ProofOutcome, TransferProof
-from layer2.proofs.policy import FINAL, OFFLINE, Confirmation, HeaderRequirement, ProofLevel, ProofPolicy
+from layer2.proofs.policy import FINAL, OFFLINE, Confirmation, ProofLevel, ProofPolicy, Requirement
 from proofs import made_bitcoin as btc
 from proofs import made_proofs as made
 
 BITCOIN = Layer2ProtocolType.BITCOIN
 WITH_WORK = (BITCOIN, Layer2ProtocolType.ROOTSTOCK)
-AS_AGREED = ProofPolicy(HeaderRequirement.AS_AGREED)
+AS_AGREED = ProofPolicy(Requirement.AS_AGREED)
 PROOF = btc.from_bitcoin()
 assert isinstance(PROOF.source_leg, BitcoinSpendEvidence)
 HEADERS = [decode_header(each) for each in PROOF.source_leg.headers]
@@ -49,7 +49,7 @@ def test_work_alone_meets_no_policy_that_does_not_state_how_much_is_enough(polic
     with pytest.raises(ProofUndecided, match=r"about 2\*\*2 hashes"):
         check_proof(PROOF, policy)
     report = check_proof(PROOF, OFFLINE)
-    assert report.level is ProofLevel.OFFLINE
+    assert report.source.level is ProofLevel.OFFLINE
     assert report.source.work == WORK
     assert OpenPoint.HEADER in open_points(report)
     assert "about 2**2 hashes" in next(each.text for each in report.open_points if each.point is OpenPoint.HEADER)
@@ -58,12 +58,12 @@ def test_work_alone_meets_no_policy_that_does_not_state_how_much_is_enough(polic
 def test_the_work_that_the_policy_states_counts_as_agreed_and_not_as_final() -> None:
     enough = replace(AS_AGREED, work={BITCOIN: WORK})
     report = check_proof(PROOF, enough)
-    assert report.level is report.source.level is ProofLevel.WORK
+    assert report.source.level is ProofLevel.WORK
     assert Shown.WORK in report.source.shown
     assert OpenPoint.HEADER not in open_points(report)
     with pytest.raises(ProofUndecided):
         check_proof(PROOF, replace(enough, work={BITCOIN: WORK + 1}))
-    assert check_proof(PROOF, replace(OFFLINE, work={BITCOIN: WORK + 1})).level is ProofLevel.OFFLINE
+    assert check_proof(PROOF, replace(OFFLINE, work={BITCOIN: WORK + 1})).source.level is ProofLevel.OFFLINE
     with pytest.raises(ProofUndecided):
         check_proof(PROOF, replace(FINAL, work={BITCOIN: WORK}))
 
@@ -71,40 +71,35 @@ def test_the_work_that_the_policy_states_counts_as_agreed_and_not_as_final() -> 
 @pytest.mark.parametrize("hashes", [0, -1, True, 1.5, "1"])
 def test_the_work_of_a_policy_is_a_positive_integer(hashes: int) -> None:
     with pytest.raises(InvalidRequest, match="positive number of hashes"):
-        ProofPolicy(HeaderRequirement.AS_AGREED, work={BITCOIN: hashes})
+        ProofPolicy(Requirement.AS_AGREED, work={BITCOIN: hashes})
 
 
 @pytest.mark.parametrize("layer", [each for each in Layer2ProtocolType if each not in WITH_WORK])
 def test_a_policy_states_work_only_for_layers_whose_headers_show_it(layer: Layer2ProtocolType) -> None:
     with pytest.raises(InvalidRequest, match="BITCOIN and ROOTSTOCK"):
-        ProofPolicy(HeaderRequirement.AS_AGREED, work={BITCOIN: 1, layer: 1})
+        ProofPolicy(Requirement.AS_AGREED, work={BITCOIN: 1, layer: 1})
 
 
-def test_a_level_is_never_above_that_of_the_other_leg() -> None:
+def test_each_leg_has_its_own_level() -> None:
     source = btc.LEG
     destination = made.evm_leg(amount=made.AMOUNT)
     agreed = made.terms(source, destination)
     proof = TransferProof(made.signed(agreed), PROOF.source_leg, made.evidence_of(destination, agreed))
     policy = replace(OFFLINE, work={BITCOIN: WORK})
     report = check_proof(proof, policy)
-    assert (report.source.level, report.destination.level, report.level) == (
-        ProofLevel.WORK,
-        ProofLevel.OFFLINE,
-        ProofLevel.OFFLINE,
-    )
+    assert (report.source.level, report.destination.level) == (ProofLevel.WORK, ProofLevel.OFFLINE)
     with pytest.raises(ProofUndecided, match="BOB"):
-        check_proof(proof, replace(policy, header=HeaderRequirement.AS_AGREED))
+        check_proof(proof, replace(policy, requires=Requirement.AS_AGREED))
     assert report.destination.header is not None
     confirmed = Confirmation({(Layer2ProtocolType.BOB, report.destination.header.hash): Finality.FINALIZED})
-    assert check_proof(proof, replace(policy, header=HeaderRequirement.AS_AGREED), confirmed=confirmed).level is (
-        ProofLevel.WORK
-    )
+    report = check_proof(proof, replace(policy, requires=Requirement.AS_AGREED), confirmed=confirmed)
+    assert (report.source.level, report.destination.level) == (ProofLevel.WORK, ProofLevel.FINALIZED)
 
 
 def test_a_node_that_confirms_the_block_counts_above_its_work() -> None:
     confirmed = Confirmation({(BITCOIN, displayed(HEADERS[0].hash)): Finality.FINALIZED})
     report = check_proof(PROOF, replace(FINAL, work={BITCOIN: WORK}), confirmed=confirmed)
-    assert report.level is ProofLevel.FINALIZED
+    assert report.source.level is ProofLevel.FINALIZED
     with pytest.raises(ProofUndecided):
         check_proof(PROOF, FINAL, confirmed=Confirmation({(BITCOIN, HEADERS[0].hash): Finality.FINALIZED}))
 
@@ -112,14 +107,14 @@ def test_a_node_that_confirms_the_block_counts_above_its_work() -> None:
 @pytest.mark.parametrize("place", range(len(HEADERS)))
 def test_the_proofs_own_headers_lead_to_a_trusted_block(place: int) -> None:
     policy = replace(FINAL, trusted_headers={BITCOIN: displayed(HEADERS[place].hash)})
-    assert check_proof(PROOF, policy).level is ProofLevel.TRUSTED_HEADER
+    assert check_proof(PROOF, policy).source.level is ProofLevel.TRUSTED_HEADER
 
 
 def test_further_headers_lead_to_a_later_trusted_block() -> None:
     later = [*HEADERS[1:], btc.mined(HEADERS[-1].hash, bytes(32))]
     policy = replace(FINAL, trusted_headers={BITCOIN: displayed(later[-1].hash)})
     headers = {BITCOIN: tuple([each.encode() for each in later])}
-    assert check_proof(PROOF, policy, headers=headers).level is ProofLevel.TRUSTED_HEADER
+    assert check_proof(PROOF, policy, headers=headers).source.level is ProofLevel.TRUSTED_HEADER
     for wrong in (headers[BITCOIN][:-1], headers[BITCOIN][1:], (*headers[BITCOIN], headers[BITCOIN][-1])):
         with pytest.raises(ProofRefused) as caught:
             check_proof(PROOF, policy, headers={BITCOIN: wrong})

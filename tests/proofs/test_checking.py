@@ -20,11 +20,11 @@ from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality, Preimage
 from layer2.proofs.checking import check_proof
 from layer2.proofs.model import ProofOutcome, TransferProof
-from layer2.proofs.policy import OFFLINE, HeaderRequirement, ProofPolicy
+from layer2.proofs.policy import OFFLINE, ProofPolicy, Requirement
 from proofs import made_proofs as made
 
 STRICT = ProofPolicy(
-    HeaderRequirement.NOT_CHECKED,
+    Requirement.NOTHING,
     providers=frozenset({made.PROVIDER_KEY}),
     networks=frozenset({"regtest"}),
     tokens={60808: {made.TOKEN: 8}, 33: {made.TOKEN: 8}},

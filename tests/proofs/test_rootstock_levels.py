@@ -14,7 +14,7 @@ from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality
 from layer2.proofs.checking import ProofReport, check_proof
 from layer2.proofs.model import ProofOutcome, TransferProof
-from layer2.proofs.policy import FINAL, OFFLINE, Confirmation, HeaderRequirement, ProofLevel, ProofPolicy
+from layer2.proofs.policy import FINAL, OFFLINE, Confirmation, ProofLevel, ProofPolicy, Requirement
 from proofs import made_proofs as made
 from proofs import made_rootstock as rsk
 
@@ -25,7 +25,7 @@ HASHES = [decode_full_header(each)[0].hash for each in PROOF.source_leg.headers]
 WORK = rsk.DIFFICULTY * len(HASHES)
 LISTED = {33: frozenset({rsk.CONTRACT})}
 ANY = replace(OFFLINE, contracts=LISTED)
-AS_AGREED = ProofPolicy(HeaderRequirement.AS_AGREED, contracts=LISTED)
+AS_AGREED = ProofPolicy(Requirement.AS_AGREED, contracts=LISTED)
 
 
 def open_points(report: ProofReport) -> set[OpenPoint]:
@@ -44,7 +44,7 @@ def test_work_alone_meets_no_policy_that_does_not_state_how_much_is_enough() -> 
     with pytest.raises(ProofUndecided, match=r"about 2\*\*4 hashes"):
         check_proof(PROOF, AS_AGREED)
     report = check_proof(PROOF, ANY)
-    assert report.level is ProofLevel.OFFLINE
+    assert report.source.level is ProofLevel.OFFLINE
     assert report.source.work == WORK
     assert OpenPoint.HEADER in open_points(report)
 
@@ -52,7 +52,7 @@ def test_work_alone_meets_no_policy_that_does_not_state_how_much_is_enough() -> 
 def test_the_work_that_the_policy_states_counts_as_agreed_and_not_as_final() -> None:
     enough = replace(AS_AGREED, work={ROOTSTOCK: WORK})
     report = check_proof(PROOF, enough)
-    assert report.level is report.source.level is ProofLevel.WORK
+    assert report.source.level is ProofLevel.WORK
     assert Shown.WORK in report.source.shown
     assert OpenPoint.HEADER not in open_points(report)
     with pytest.raises(ProofUndecided):
@@ -62,7 +62,7 @@ def test_the_work_that_the_policy_states_counts_as_agreed_and_not_as_final() -> 
 
 
 def test_bitcoins_work_and_rootstocks_are_stated_apart() -> None:
-    assert check_proof(PROOF, replace(ANY, work={Layer2ProtocolType.BITCOIN: 1})).level is ProofLevel.OFFLINE
+    assert check_proof(PROOF, replace(ANY, work={Layer2ProtocolType.BITCOIN: 1})).source.level is ProofLevel.OFFLINE
 
 
 def test_a_contract_that_the_policy_does_not_list_is_refused() -> None:
@@ -93,7 +93,7 @@ def test_a_leg_on_the_chain_of_another_network_is_refused(chain_id: int, network
 def test_a_trusted_header_in_the_evidence_needs_no_file() -> None:
     for trusted in HASHES:
         policy = replace(FINAL, contracts=LISTED, trusted_headers={ROOTSTOCK: trusted})
-        assert check_proof(PROOF, policy).level is ProofLevel.TRUSTED_HEADER
+        assert check_proof(PROOF, policy).source.level is ProofLevel.TRUSTED_HEADER
     other = replace(ANY, trusted_headers={ROOTSTOCK: bytes(32)})
     with pytest.raises(ProofRefused, match="header_chain"):
         check_proof(PROOF, other)
@@ -106,7 +106,7 @@ def test_headers_in_their_short_form_lead_to_a_later_trusted_one() -> None:
     proof = replace(PROOF, source_leg=rsk.evidence_under(values, blocks[:2]))
     policy = replace(ANY, trusted_headers={ROOTSTOCK: blocks[-1].hash})
     headers = [block.short for block in blocks[1:]]
-    assert check_proof(proof, policy, headers={ROOTSTOCK: headers}).level is ProofLevel.TRUSTED_HEADER
+    assert check_proof(proof, policy, headers={ROOTSTOCK: headers}).source.level is ProofLevel.TRUSTED_HEADER
     for wrong in (headers[1:], headers[:-1], [*headers[:2], *headers[3:]], [block.full for block in blocks[1:]]):
         with pytest.raises(ProofRefused, match="header_chain"):
             check_proof(proof, policy, headers={ROOTSTOCK: wrong})
@@ -114,7 +114,8 @@ def test_headers_in_their_short_form_lead_to_a_later_trusted_one() -> None:
 
 def test_a_confirmed_header_has_the_finality_that_the_node_shows() -> None:
     confirmed = Confirmation({(ROOTSTOCK, HASHES[0]): Finality.FINALIZED})
-    assert check_proof(PROOF, replace(FINAL, contracts=LISTED), confirmed=confirmed).level is ProofLevel.FINALIZED
+    report = check_proof(PROOF, replace(FINAL, contracts=LISTED), confirmed=confirmed)
+    assert report.source.level is ProofLevel.FINALIZED
 
 
 def test_a_local_network_may_have_ethereums_receipts_and_no_other_network() -> None:

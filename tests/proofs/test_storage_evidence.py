@@ -240,7 +240,7 @@ def test_a_transfer_whose_lock_is_shown_by_the_storage_is_completed() -> None:
     proof = TransferProof(made.signed(TERMS), CLAIMED, LightningPaymentEvidence(made.PREIMAGE))
     assert TransferProof.from_bytes(proof.to_bytes()) == proof
     report = check_proof(proof, OFFLINE)
-    assert (report.outcome, report.level) == (ProofOutcome.COMPLETED, ProofLevel.OFFLINE)
+    assert (report.outcome, report.source.level) == (ProofOutcome.COMPLETED, ProofLevel.OFFLINE)
     assert {OpenPoint.PREIMAGE, OpenPoint.HEADER} <= {matter.point for matter in report.open_points}
     refund = TransferProof(made.signed(TERMS), REFUNDED, None)
     assert check_proof(refund, OFFLINE).outcome is ProofOutcome.REFUNDED

@@ -113,6 +113,12 @@ class SetLayer(JoiningLegs):
     asked_since: list[int] = field(default_factory=list)
     clock_reads: int = 0
     joins: int = 0
+    found: LegEvidence | None = None
+    """The evidence of every leg."""
+    confirms: bool | Exception = False
+    """Whether the node still has the block of evidence."""
+    observed: int = 0
+    confirmed: list[tuple[LegEvidence, bytes | None, Finality]] = field(default_factory=list)
 
     async def join(self) -> None:
         self.joins += 1
@@ -177,14 +183,22 @@ class SetLayer(JoiningLegs):
 
     async def observe(self, htlc: Htlc, side: Side) -> LegView:
         self._fail()
+        self.observed += 1
         return LegView(**{"state": LegState.NONE, "clock": ClockReading(int(self.clock.now()), 100), **self.shown})
 
     async def wait_for_change(self, htlc: Htlc, view: LegView) -> None:
         _not_asked()
 
     async def evidence(self, htlc: Htlc, side: Side) -> LegEvidence | None:
-        _not_asked()
-        return None
+        self._fail()
+        return self.found
+
+    async def confirm_evidence(self, evidence: LegEvidence, *, contract: bytes | None, finality: Finality) -> bool:
+        self._fail()
+        self.confirmed.append((evidence, contract, finality))
+        if isinstance(self.confirms, Exception):
+            raise self.confirms
+        return self.confirms
 
     def _fail(self) -> None:
         if self.away is not None:

@@ -368,6 +368,7 @@ async def test_the_interface_describes_itself(caller: Caller) -> None:
         "/v1/swaps",
         "/v1/swaps/{swap_id}",
         "/v1/swaps/{swap_id}/events",
+        "/v1/swaps/{swap_id}/statement",
     }
     assert {"400", "409", "422", "429", "503"} <= set(described["paths"]["/v1/swaps"]["post"]["responses"])
     schemas = described["components"]["schemas"]

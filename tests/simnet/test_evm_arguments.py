@@ -136,6 +136,22 @@ async def test_a_message_with_a_field_of_another_form_is_refused(
         assert str(caught.value).startswith(f"invalid argument 0: {message}")
 
 
+# Source: go-ethereum, rpc/types.go.
+@pytest.mark.parametrize(
+    ("method", "before", "message"),
+    [
+        ("eth_getBlockByNumber", [], "invalid argument 0: block number larger than int64"),
+        ("eth_getBalance", [_ACCOUNT], "invalid argument 1: blocknumber too high"),
+    ],
+)
+async def test_a_height_that_does_not_fit_63_bits_is_refused(
+    bob: RunningBob, method: str, before: list[str], message: str
+) -> None:
+    after = [] if before else [False]
+    with pytest.raises(NodeError, match=message):
+        await bob.client.call(method, *before, hex(1 << 63), *after)
+
+
 async def test_fields_that_are_null_count_as_missing(bob: RunningBob) -> None:
     nulls = dict.fromkeys(_MESSAGE)
     assert await bob.client.call("eth_call", nulls | {"to": _ACCOUNT}, None, None, None) == "0x"

@@ -19,7 +19,14 @@ from layer2.legs.views import ClockReading, LegState, LegView
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality
 from layer2.swap_rules.agreement import taker_requests
-from layer2.swap_rules.timelocks import check_margins, check_settings, needed_on_source, pair_durations, pairs_of
+from layer2.swap_rules.timelocks import (
+    check_margins,
+    check_settings,
+    is_pair,
+    needed_on_source,
+    pair_durations,
+    pairs_of,
+)
 from layer2.terms.documents import Terms
 from swap_rules.example_terms import HEIGHT, LAYER_OF, NOW, TAKER_NODE, invoice_for, offer_of, quote_of, terms_of
 
@@ -161,6 +168,21 @@ def test_every_pair_of_configured_layers_can_be_swapped(network: TimelockSetting
     assert set(pairs_of(offers, network)) == {(LAYER_OF[a], LAYER_OF[b]) for a, b in PAIRS}
     brief = replace(network, max_lock=60)
     assert pairs_of(offers, brief) == {}
+
+
+@NETWORKS
+def test_a_pair_is_served_exactly_if_it_is_among_the_pairs(network: TimelockSettings) -> None:
+    offers = {LAYER_OF[name]: offer_of(LAYER_OF[name], network) for name in NAMES}
+    durations = pairs_of(offers, network)
+    longest = sorted(max(each.known, each.source_deadline) for each in durations.values())
+    some = replace(network, max_lock=longest[len(longest) // 2])
+    assert 0 < len(pairs_of(offers, some)) < len(durations)
+    (missing, *rest) = offers
+    fewer = {layer: offers[layer] for layer in rest}
+    for own, rules in ((offers, network), (offers, some), (fewer, network)):
+        served = {(a, b) for a in offers for b in offers if is_pair(a, b, own, rules)}
+        assert served == set(pairs_of(own, rules))
+    assert not is_pair(missing, missing, offers, network)
 
 
 TABLE = {

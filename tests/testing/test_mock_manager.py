@@ -31,6 +31,7 @@ from layer2.errors import (
     NodeUnreachable,
     QuoteExpired,
     QuoteRefused,
+    StatementRefused,
     TermsRefused,
     UnknownTransfer,
 )
@@ -50,6 +51,14 @@ async def start_rent(layers: Layer2Manager) -> SwapId:
     """The same, without waiting for its end."""
     quote = await layers.quote_transfer_async(BTC, 100_000, BOB, LIGHTNING)
     return (await layers.start_transfer_async(quote, idempotency_key="rent")).transfer_id
+
+
+async def test_a_mock_provider_states_nothing_and_opens_no_connection() -> None:
+    async with MockLayer2Manager() as layers:
+        proof = await pay_rent(layers)
+        with pytest.raises(StatementRefused) as refused:
+            await layers._provider.completion_statement(proof.terms.terms, bytes(32))
+        assert not refused.value.retryable
 
 
 @pytest.mark.parametrize(("source", "destination"), PAIRS)

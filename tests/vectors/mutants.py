@@ -55,14 +55,14 @@ _LAYERS: Final = {"rootstock_receipt": "ROOTSTOCK", "bitcoin_spend": "BITCOIN"}
 
 
 def _block(evidence: Document) -> bytes | None:
-    """The hash of the evidence's block as nodes display it."""
+    """The hash of the newest block whose header the evidence has, as nodes display it."""
     match evidence["type"]:
         case "lightning_payment":
             return None
         case "bitcoin_spend":
-            return sha256d(bytes.fromhex(evidence["headers"][0]))[::-1]
+            return sha256d(bytes.fromhex(evidence["headers"][-1]))[::-1]
         case "rootstock_receipt":
-            return hash_of(bytes.fromhex(evidence["headers"][0]))
+            return hash_of(bytes.fromhex(evidence["headers"][-1]))
         case _:
             return keccak(bytes.fromhex(evidence["header"]))
 

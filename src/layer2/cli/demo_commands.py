@@ -21,7 +21,7 @@ from layer2.cli.following import show_changes
 from layer2.cli.local_config import LocalName
 from layer2.cli.output import Line, Result, table
 from layer2.cli.parameters import COMPLETED
-from layer2.cli.proof_commands import report_lines
+from layer2.cli.proof_wording import report_lines
 from layer2.cli.session import EngineName, InSession, Session, missing_extra
 from layer2.cli.transfer_wording import quote_line
 from layer2.cli.wording import sat, short_hash
@@ -253,7 +253,7 @@ class _Demo:
                 continue
             if report.outcome is not ProofOutcome.COMPLETED:
                 self._faults.append(f"{file} does not show a completed transfer")
-            lines += report_lines(file, report)
+            lines += report_lines(file, report, is_real=False)
         return lines
 
     def _forged(self, proofs: Sequence[TransferProof], policy: ProofPolicy) -> dict[str, str]:

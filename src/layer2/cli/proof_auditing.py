@@ -36,7 +36,7 @@ from layer2.model.layers import Layer2ProtocolType
 from layer2.proofs import audit as auditing
 from layer2.proofs.audit import Entry
 from layer2.proofs.header_chain import ancestors
-from layer2.proofs.policy import HeaderRequirement, ProofPolicy
+from layer2.proofs.policy import ProofPolicy, Requirement
 
 __all__ = ["audit"]
 
@@ -91,7 +91,7 @@ async def audit(
         async with _asking(policy, known, session, node=node, final=final) as (policy, ask):
             first = policy
             if ask is not None:
-                first = replace(policy, header=HeaderRequirement.NOT_CHECKED, trusted_headers={})
+                first = replace(policy, requires=Requirement.NOTHING, trusted_headers={})
             answers = await check_all(proofs, first, cores=_cores(), ask=ask)
     if not answers:
         raise InvalidRequest("there is no proof: of a folder, only the files *.json are checked", code="usage")
@@ -134,7 +134,7 @@ async def _nodes(policy: ProofPolicy, session: Session, *, final: bool) -> Async
     from layer2.manager.verification import configured_policy
 
     config = session.config()
-    whole = configured_policy(config, replace(policy, header=HeaderRequirement.FINALIZED) if final else policy)
+    whole = configured_policy(config, replace(policy, requires=Requirement.FINALIZED) if final else policy)
     async with Layer2Manager(config) as manager:
         begun: dict[Layer2ProtocolType, asyncio.Future[None]] = {}
 

@@ -9,12 +9,13 @@ from pathlib import Path
 from layer2.cli.exit_status import ExitStatus
 from layer2.cli.output import Result
 from layer2.cli.parameters import Layer
-from layer2.cli.proof_judging import Undeclared, judged, undeclared
+from layer2.cli.proof_judging import HEADER, Undeclared, judged, undeclared
 from layer2.cli.proof_policy import NOTHING_DECLARED, PolicyOptions, key_of, written_tokens
-from layer2.cli.proof_wording import leg_lines, shown_words
+from layer2.cli.proof_wording import leg_lines, report_lines
 from layer2.cli.session import InSession, Session
 from layer2.cli.wording import at_time, fields_of, sat, short_hash
 from layer2.errors import ConfigurationError, FormatError, InvalidRequest, Layer2Error, ProofRefused, ProofUndecided
+from layer2.formats.json_record import write_record
 from layer2.formats.printable import printable
 from layer2.legs.evidence import EvmEvidence
 from layer2.legs.lock_evidence import block_of, block_of_header
@@ -22,16 +23,10 @@ from layer2.model.layers import Layer2ProtocolType
 from layer2.proofs.checking import LegReport, ProofReport, check_proof
 from layer2.proofs.header_chain import read_headers, write_headers
 from layer2.proofs.model import ProofOutcome, TransferProof
-from layer2.proofs.policy import FINAL, OFFLINE, ProofLevel, ProofPolicy
+from layer2.proofs.policy import ProofPolicy, Requirement
 from layer2.terms.signing import write_terms
 
-__all__ = ["headers", "load", "load_headers", "report_data", "report_lines", "show", "verify"]
-
-_OUTCOMES = {
-    ProofOutcome.COMPLETED: "a completed transfer",
-    ProofOutcome.PARTIAL: "that one leg was collected, and nothing about the other leg",
-    ProofOutcome.REFUNDED: "a refund, not a completed transfer",
-}
+__all__ = ["headers", "load", "load_headers", "report_data", "show", "verify"]
 
 
 async def verify(
@@ -48,8 +43,8 @@ async def verify(
 
     Exit status 0: it shows a completed transfer, its headers are on their chains, and your policy or your configuration
     declares its signer, its network and its tokens. 1: a check failed, and is named; or the proof shows a refund or one
-    leg only. 2: your node cannot decide now. 4: every check of the file holds, but something is not declared or a
-    header is not confirmed: the message names the option.
+    leg only. 2: your node cannot decide now. 4: every check of the file holds, but something is not declared, or the
+    end of a leg is not known as well as the policy requires: the message says whom to ask, and names the option.
 
     Args:
         file: The proof.
@@ -73,7 +68,8 @@ async def verify(
         report, missing = _check_offline(proof, policy, trusted_header, headers)
     data = report_data(report) | {"file": str(file)}
     problem, ended = _problem(report, missing)
-    return Result(data, report_lines(file, report), problem=problem, ended=ended)
+    is_real = all(each.code != HEADER for each in missing)
+    return Result(data, report_lines(file, report, is_real=is_real), problem=problem, ended=ended)
 
 
 def _check_usage(node: bool, final: bool, *, trusted: bool, with_headers: bool) -> None:
@@ -168,26 +164,13 @@ def load(file: Path) -> TransferProof:
         raise ProofRefused("format", error.message) from error
 
 
-def report_lines(file: Path, report: ProofReport) -> list[str]:
-    """What a proof shows for each leg, and what it leaves open."""
-    if report.level is ProofLevel.OFFLINE:
-        verdict = f"not shown: it states {_OUTCOMES[report.outcome]}, but nothing shows that its headers are real"
-    else:
-        verdict = f"holds: {_OUTCOMES[report.outcome]}"
-    lines: list[str] = [f"{file}   {verdict}"]
-    for name, leg in (("source", report.source), ("destination", report.destination)):
-        lines.append(f"  {name:<12} {leg.protocol.value:<10} {shown_words(leg)}")
-    known = "a provider that you named" if report.provider_is_known else "an unknown signer"
-    lines.append(f"  {'terms':<12} signed by {report.terms.provider.hex()[:10]}.., {known}")
-    return [*lines, *(f"  {'open':<12} {matter.text}" for matter in report.open_points)]
-
-
 def report_data(report: ProofReport) -> dict[str, object]:
     """The same for machines."""
     return {
-        **fields_of(report, "outcome", "level", "provider_is_known"),
+        **fields_of(report, "outcome", "provider_is_known", "preimage_maker"),
         "source": _leg_data(report.source),
         "destination": _leg_data(report.destination),
+        "statement": None if report.statement is None else write_record(report.statement),
         "open_points": [fields_of(matter, "point", "text") for matter in report.open_points],
         "terms": write_terms(report.terms),
     }
@@ -213,7 +196,7 @@ def _check_offline(
     proof: TransferProof, policy: ProofPolicy, trusted_header: tuple[str, ...], headers: tuple[Path, ...]
 ) -> tuple[ProofReport, tuple[Undeclared, ...]]:
     # Its headers are not placed yet: the legs with a block are what an option without a layer can mean.
-    report, _ = judged(proof, replace(policy, header=OFFLINE.header, trusted_headers={}))
+    report, _ = judged(proof, replace(policy, requires=Requirement.NOTHING, trusted_headers={}))
     placed = [leg.protocol for leg in (report.source, report.destination) if leg.header is not None]
     trusted: dict[Layer2ProtocolType, bytes] = {}
     for text in trusted_header:
@@ -240,8 +223,8 @@ async def _ask_nodes(proof: TransferProof, policy: ProofPolicy, session: Session
     from layer2.manager.verification import configured_policy
 
     config = session.config()
-    policy = configured_policy(config, replace(policy, header=FINAL.header) if final else policy)
-    offline = check_proof(proof, replace(policy, header=OFFLINE.header))
+    policy = configured_policy(config, replace(policy, requires=Requirement.FINALIZED) if final else policy)
+    offline = check_proof(proof, replace(policy, requires=Requirement.NOTHING))
     async with Layer2Manager(config) as manager:
         for leg in (offline.source, offline.destination):
             if leg.header is not None:

@@ -13,12 +13,14 @@ from layer2.legs.shown import OpenPoint
 from layer2.model.layers import LAYERS
 from layer2.proofs.checking import HeadersByLayer, ProofReport, check_proof
 from layer2.proofs.model import TransferProof
-from layer2.proofs.policy import HeaderRequirement, ProofPolicy
+from layer2.proofs.policy import ProofPolicy, Requirement
 
 __all__ = ["HEADER", "Undeclared", "judged", "undeclared"]
 
 HEADER: Final = "undeclared_header"
 _HEADER_REMEDY: Final = "use --node, or --trusted-header with a block that you know is on the chain"
+
+_STATEMENT_REMEDY: Final = "a party of the transfer asks its provider for the statement: layer2 proof complete FILE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +51,21 @@ def judged(
             error.remedy = f"if you know that its code is the contract's: {' '.join(named)}"
         raise
     except ProofUndecided as error:
-        report = check_proof(proof, replace(policy, header=HeaderRequirement.NOT_CHECKED), headers=headers)
-        missing = undeclared(report)
-        if any(each.code == HEADER for each in missing):
-            return report, missing
-        # More is known of each header than the file shows, but less than the policy requires.
-        return report, (Undeclared(HEADER, error.message, _HEADER_REMEDY), *missing)
+        report = check_proof(proof, replace(policy, requires=Requirement.NOTHING), headers=headers)
+        return report, (_unknown(report, policy, error), *undeclared(report))
     return report, undeclared(report)
+
+
+def _unknown(report: ProofReport, policy: ProofPolicy, error: ProofUndecided) -> Undeclared:
+    """The ends of legs of which less is known than the policy requires, and whom to ask."""
+    if policy.requires is Requirement.STATED:
+        return Undeclared(HEADER, error.message, _STATEMENT_REMEDY)
+    headers = [matter.text for matter in report.open_points if matter.point is OpenPoint.HEADER]
+    remedy = _HEADER_REMEDY
+    if policy.providers is not None and report.statement is not None:
+        remedy += "; if the provider's word is enough for you: --requires stated"
+    # Without an open point, more is known of each header than the file shows, but less than the policy requires.
+    return Undeclared(HEADER, "not shown: " + "; and ".join(headers) if headers else error.message, remedy)
 
 
 def undeclared(report: ProofReport) -> tuple[Undeclared, ...]:
@@ -63,9 +73,6 @@ def undeclared(report: ProofReport) -> tuple[Undeclared, ...]:
     found: list[Undeclared] = []
     terms = report.terms
     points = {matter.point: matter.text for matter in report.open_points}
-    headers = [matter.text for matter in report.open_points if matter.point is OpenPoint.HEADER]
-    if headers:
-        found.append(Undeclared(HEADER, "not shown: " + "; and ".join(headers), _HEADER_REMEDY))
     if OpenPoint.PROVIDER in points:
         key = terms.provider.hex()
         text = "anyone could have signed the terms: you did not name their signer"

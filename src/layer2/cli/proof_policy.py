@@ -17,12 +17,12 @@ from layer2.errors import ConfigurationError, FormatError, InvalidRequest
 from layer2.formats.evm_address import parse_address, to_checksum
 from layer2.formats.printable import printable
 from layer2.model.layers import Layer2ProtocolType
-from layer2.proofs.policy import HeaderRequirement, ProofPolicy
+from layer2.proofs.policy import ProofPolicy, Requirement
 
 __all__ = ["NOTHING_DECLARED", "PolicyOptions", "by_layer", "key_of", "policy_data", "template", "written_tokens"]
 
 _NETWORKS: Final = ("mainnet", "testnet", "regtest")
-_REQUIREMENTS: Final = {each.value: each for each in HeaderRequirement if each is not HeaderRequirement.NOT_CHECKED}
+_REQUIREMENTS: Final = {each.value: each for each in Requirement if each is not Requirement.NOTHING}
 _HEAD: Final = (
     "A policy for layer2 proof verify and layer2 proof audit: what you accept as true.",
     "What no key declares is not accepted, except mainnet. An option of the command replaces its key.",
@@ -50,8 +50,9 @@ class PolicyFile:
     trusted_headers: tuple[str, ...] = ()
     """blocks that you know are on their chains, LAYER:HASH (--trusted-header)"""
     requires: str | None = None
-    """what must be known of each block: as_agreed (on your node, or with the work of this policy) or finalized. Both
-    accept a trusted header. Default: as_agreed (--requires)"""
+    """what must be known of each leg's end: as_agreed (its block is on your node, or has the work of this policy) or
+    finalized, which both accept a trusted header; or stated, by a provider of this policy. Default: as_agreed
+    (--requires)"""
 
 
 @Parameter(name="*")
@@ -76,9 +77,10 @@ class PolicyOptions:
     work: tuple[str, ...] = ()
     """LAYER:HASHES. Accept the headers of a proof on BITCOIN or ROOTSTOCK if inventing them takes so many hashes or
     more; can be repeated."""
-    requires: Literal["as_agreed", "finalized"] | None = None
-    """What must be known of each block. as_agreed: your node has it with the finality of the terms, or it has the work
-    that you accept. finalized: it is final at your node. Both accept a trusted header. Default: as_agreed."""
+    requires: Literal["stated", "as_agreed", "finalized"] | None = None
+    """What must be known of each leg's end. as_agreed: your node has its block with the finality of the terms, or the
+    block has the work that you accept. finalized: it is final at your node. Both accept a trusted header. stated: a
+    provider that you name states it, and you trust that provider. Default: as_agreed."""
 
     def declared(self, trusted_header: Sequence[str] = ()) -> ProofPolicy:
         """What the file and the options declare. What they do not declare is None, and ``judged`` reports it.
@@ -115,7 +117,7 @@ def policy_data(policy: ProofPolicy) -> dict[str, object]:
         "work": sorted(f"{layer.value}:{hashes}" for layer, hashes in policy.work.items()),
         "trusted_headers": sorted(f"{layer.value}:{each.hex()}" for layer, each in policy.trusted_headers.items()),
     }
-    return {**{key: list(texts) for key, texts in given.items() if texts}, "requires": policy.header.value}
+    return {**{key: list(texts) for key, texts in given.items() if texts}, "requires": policy.requires.value}
 
 
 def written_tokens(policy: ProofPolicy) -> list[str]:
@@ -193,8 +195,7 @@ def _read_file(file: Path) -> dict[str, Any]:
 
 
 def _policy(declared: Mapping[str, Any]) -> ProofPolicy:
-    values = {"header" if key == "requires" else key: value for key, value in declared.items()}
-    return replace(ProofPolicy(HeaderRequirement.AS_AGREED), **values)
+    return replace(ProofPolicy(Requirement.AS_AGREED), **declared)
 
 
 def _texts_of(value: object) -> Sequence[str]:

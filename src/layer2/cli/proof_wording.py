@@ -1,6 +1,8 @@
-"""How the legs of a proof are shown."""
+"""How the report of a proof, and the legs of its terms, are shown."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from layer2.cli.wording import at_time, sat, short_hash
 from layer2.formats.evm_address import to_checksum
@@ -9,12 +11,14 @@ from layer2.legs.bitcoin import BitcoinLeg
 from layer2.legs.evm import NO_ADDRESS, EvmLeg
 from layer2.legs.leg import Leg
 from layer2.legs.lightning import LightningLeg
-from layer2.legs.shown import Shown
+from layer2.legs.shown import PreimageMaker, Shown
 from layer2.model.layers import LAYERS
-from layer2.proofs.checking import LegReport
+from layer2.proofs.checking import LegReport, ProofReport
+from layer2.proofs.model import ProofOutcome
 from layer2.proofs.policy import ProofLevel
+from layer2.proofs.statement import CompletionStatement, StatedOutcome
 
-__all__ = ["leg_lines", "shown_words"]
+__all__ = ["leg_lines", "report_lines"]
 
 _WORDS = {
     Shown.INCLUDED: "its end is included under the header",
@@ -25,8 +29,43 @@ _WORDS = {
 }
 
 
-def shown_words(leg: LegReport) -> str:
-    """What a leg's evidence shows."""
+_OUTCOMES = {
+    ProofOutcome.COMPLETED: "a completed transfer",
+    ProofOutcome.PARTIAL: "that one leg was collected, and nothing about the other leg",
+    ProofOutcome.REFUNDED: "a refund, not a completed transfer",
+}
+_MAKERS = {
+    PreimageMaker.TAKER: "made by the taker: it opens the legs, and shows no payment on Lightning",
+    PreimageMaker.DECLARED_PAYEE: "made by the payee of the destination, as you declare",
+    PreimageMaker.UNKNOWN: "made by an unknown party: it does not show who paid on Lightning",
+}
+
+
+def report_lines(file: Path, report: ProofReport, *, is_real: bool) -> list[str]:
+    """What a proof shows for each leg, and what it leaves open.
+
+    Args:
+        is_real: whether each leg's end is known as well as the policy requires.
+    """
+    if is_real:
+        verdict = f"holds: {_OUTCOMES[report.outcome]}"
+    else:
+        verdict = f"not shown: it states {_OUTCOMES[report.outcome]}, but nothing shows that this is real"
+    lines: list[str] = [f"{file}   {verdict}"]
+    for name, leg in (("source", report.source), ("destination", report.destination)):
+        lines.append(f"  {name:<12} {leg.protocol.value:<10} {_shown_words(leg, report)}")
+    lines.append(f"  {'preimage':<12} {_MAKERS[report.preimage_maker]}")
+    known = "a provider that you named" if report.provider_is_known else "an unknown signer"
+    lines.append(f"  {'terms':<12} signed by {report.terms.provider.hex()[:10]}.., {known}")
+    if report.statement is not None:
+        lines.append(f"  {'statement':<12} {_statement_words(report.statement, known)}")
+    return [*lines, *(f"  {'open':<12} {matter.text}" for matter in report.open_points)]
+
+
+def _shown_words(leg: LegReport, report: ProofReport) -> str:
+    """What is known of a leg's end."""
+    if leg.outcome is None and report.outcome is ProofOutcome.REFUNDED:
+        return "nothing is shown about this leg: neither that money was paid here, nor that it came back"
     if leg.outcome is None:
         return "nothing is shown about this leg"
     words = [_WORDS[one] for one in Shown if one in leg.shown]
@@ -35,12 +74,24 @@ def shown_words(leg: LegReport) -> str:
         # The ids of Bitcoin's blocks begin with zeros.
         name = f"..{block[-8:]}" if isinstance(leg.leg, BitcoinLeg) else f"0x{block[:8]}.."
         words.append(f"block {leg.header.number} {name}, {_place(leg)}")
+    if leg.level is ProofLevel.STATED:
+        words.append("stated by the provider that you named")
     return "; ".join(words)
+
+
+def _statement_words(statement: CompletionStatement, signer: str) -> str:
+    words = f"{signer} states at {at_time(statement.stated_at)}: {statement.outcome.value}"
+    if statement.outcome is StatedOutcome.REFUNDED:
+        return f"{words}; no leg was collected, and none holds money"
+    return (
+        f"{words}; it acknowledges that it received {sat(statement.received)}, and claims that it paid "
+        f"{sat(statement.paid)}"
+    )
 
 
 def _place(leg: LegReport) -> str:
     match leg.level:
-        case ProofLevel.OFFLINE:
+        case ProofLevel.OFFLINE | ProofLevel.STATED:
             return "not confirmed to be on the chain"
         case ProofLevel.WORK:
             return "not confirmed by a node"

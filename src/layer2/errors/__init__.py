@@ -31,7 +31,8 @@ The public API raises only these errors and ``asyncio.CancelledError``::
     │   └── TransferLost                    money was lost; contains the evidence
     ├── ProofError
     │   ├── ProofRefused                    the proof is wrong; names the check that failed
-    │   └── ProofUndecided                  it cannot be decided now; states why and when to ask again
+    │   ├── ProofUndecided                  it cannot be decided now; states why and when to ask again
+    │   └── StatementRefused                the provider does not state how the transfer ended, or not yet
     ├── SignerError                         a key could not be read or used
     ├── JournalError                        the durable record could not be read or written
     │   ├── StaleSwap                       another task has advanced the swap
@@ -70,6 +71,7 @@ from layer2.errors.base import (
     QuoteRefused,
     SignerError,
     StaleSwap,
+    StatementRefused,
     TaskCancelled,
     TermsRefused,
     TransactionError,
@@ -116,6 +118,7 @@ __all__ = [
     "QuoteRefused",
     "SignerError",
     "StaleSwap",
+    "StatementRefused",
     "TaskCancelled",
     "TermsRefused",
     "TransactionError",

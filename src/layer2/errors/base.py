@@ -262,6 +262,15 @@ class ProofUndecided(ProofError):
         self.ask_again_at = ask_again_at
 
 
+class StatementRefused(ProofError):
+    """The provider does not state now how a transfer ended.
+
+    Code ``end_not_final``: later it may, and ``retryable`` is true. Code ``no_statement``: it never will.
+    """
+
+    code = "no_statement"
+
+
 class SignerError(Layer2Error):
     """A key could not be read or used. The error never contains key material."""
 

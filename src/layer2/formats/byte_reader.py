@@ -52,7 +52,10 @@ class ByteReader:
         Raises:
             FormatError: too few bytes, or a form that is longer than necessary.
         """
-        first = self.integer(1)
+        if self._at >= len(self._data):
+            raise FormatError(f"{self._what} ends too early")
+        first = self._data[self._at]
+        self._at += 1
         if first < 0xFD:
             return first
         size, least = {0xFD: (2, 0xFD), 0xFE: (4, 0x1_0000), 0xFF: (8, 0x1_0000_0000)}[first]

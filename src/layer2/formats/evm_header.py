@@ -92,14 +92,16 @@ class EvmHeader:
     """Since Prague."""
 
     def __post_init__(self) -> None:
-        values = [(name, getattr(self, name)) for name in _ORDER]
-        present = [value is not None for _, value in values]
-        if present.count(True) not in _FORKS or present != sorted(present, reverse=True):
+        values = [getattr(self, name) for name in _ORDER]
+        while values and values[-1] is None:
+            values.pop()
+        if len(values) not in _FORKS or None in values:
             raise FormatError("EVM header: the set of fields is of no known fork")
-        for name, value in values:
+        for name, value in zip(_ORDER, values, strict=False):
             if isinstance(value, bytes):
-                _check_size(name, value)
-            elif value is not None and not 0 <= value < 1 << _NUMBERS[name][1]:
+                if len(value) != _DATA[name][1]:
+                    _check_other_size(name, value)
+            elif not 0 <= value < 1 << _NUMBERS[name][1]:
                 raise FormatError(f"EVM header: {name} is not a number of {_NUMBERS[name][1]} bits")
 
     @property
@@ -164,13 +166,12 @@ def header_from_rpc(block: Mapping[str, object]) -> EvmHeader:
     return header
 
 
-def _check_size(name: str, value: bytes) -> None:
+def _check_other_size(name: str, value: bytes) -> None:
     size = _DATA[name][1]
-    if size is None:
-        if len(value) > _LONGEST_EXTRA_DATA:
-            raise FormatError(f"EVM header: {name} is longer than {_LONGEST_EXTRA_DATA} bytes")
-    elif len(value) != size:
+    if size is not None:
         raise FormatError(f"EVM header: {name} has {len(value)} bytes, expected {size}")
+    if len(value) > _LONGEST_EXTRA_DATA:
+        raise FormatError(f"EVM header: {name} is longer than {_LONGEST_EXTRA_DATA} bytes")
 
 
 def _value(name: str, item: RlpItem) -> bytes | int:

@@ -9,6 +9,8 @@ from layer2.errors.base import FormatError
 __all__ = ["JsonObject"]
 
 _MAX_AMOUNT_DIGITS = 78
+_SHOWN = 64
+"""Characters of an unknown name that a message shows."""
 
 
 class JsonObject:
@@ -34,9 +36,10 @@ class JsonObject:
 
     def take(self, name: str) -> object:
         """The field's value, of any type."""
-        if name not in self._fields:
-            raise FormatError(f"{self._what}: field {name!r} is missing")
-        return self._fields.pop(name)
+        try:
+            return self._fields.pop(name)
+        except KeyError:
+            raise FormatError(f"{self._what}: field {name!r} is missing") from None
 
     def text(self, name: str, *, max_length: int = 10_000) -> str:
         """A text of at most ``max_length`` characters."""
@@ -91,17 +94,14 @@ class JsonObject:
             FormatError: the object has an unknown field.
         """
         if self._fields:
-            raise FormatError(f"{self._what}: unknown field {min(self._fields)!r}")
+            raise FormatError(f"{self._what}: unknown field {min(self._fields)[:_SHOWN]!r}")
 
     def _bytes(self, value: object, name: str, length: int | None, max_length: int) -> bytes:
-        expected = f"lower-case hex of {length} bytes" if length is not None else "lower-case hex"
-        if not isinstance(value, str) or len(value) > 2 * max_length or value != value.lower():
-            raise self._wrong(name, expected)
         try:
-            data = bytes.fromhex(value)
-        except ValueError as error:
-            raise self._wrong(name, expected) from error
-        # bytes.fromhex ignores white space, so another text could give the same bytes.
-        if data.hex() != value or (length is not None and len(data) != length):
-            raise self._wrong(name, expected)
+            data = bytes.fromhex(value) if isinstance(value, str) and len(value) <= 2 * max_length else None
+        except ValueError:
+            data = None
+        # bytes.fromhex accepts white space and upper case, so another text could give the same bytes.
+        if data is None or data.hex() != value or (length is not None and len(data) != length):
+            raise self._wrong(name, "lower-case hex" if length is None else f"lower-case hex of {length} bytes")
         return data

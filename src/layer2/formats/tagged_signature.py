@@ -5,6 +5,7 @@ The tag names what is signed. Two purposes never share a tag, so a signature for
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import sha256
 
 from coincurve import PrivateKey, PublicKey, PublicKeyXOnly
@@ -100,9 +101,15 @@ def verify(public_key_x: bytes, digest: bytes, signature: bytes) -> bool:
     if len(public_key_x) != 32 or len(signature) != 64:
         return False
     try:
-        return PublicKeyXOnly(public_key_x).verify(signature, digest)
+        return _x_only_key(public_key_x).verify(signature, digest)
     except ValueError:
         return False
+
+
+@lru_cache(maxsize=256)
+def _x_only_key(public_key_x: bytes) -> PublicKeyXOnly:
+    # Computing y takes a fifth of a verification, and a few parties sign almost everything.
+    return PublicKeyXOnly(public_key_x)
 
 
 def verify_ecdsa(public_key: bytes, digest: bytes, signature: bytes) -> bool:

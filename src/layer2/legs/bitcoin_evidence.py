@@ -86,7 +86,7 @@ def read_spend(evidence: BitcoinSpendEvidence, prefix: str) -> IncludedSpend:
     headers = _headers(evidence.headers, _EASIEST.get(prefix, 0))
     try:
         transaction, coinbase = decode_transaction(evidence.transaction), decode_transaction(evidence.coinbase)
-        _check_inclusion(evidence, transaction, coinbase, headers[0])
+        _check_inclusion(evidence, coinbase, headers[0])
         block = _block(_height(coinbase), headers[0])
     except FormatError as error:
         raise ProofRefused("inclusion", error.message) from error
@@ -134,9 +134,7 @@ def _headers(encoded: Sequence[bytes], easiest: int) -> list[BitcoinHeader]:
     return headers
 
 
-def _check_inclusion(
-    evidence: BitcoinSpendEvidence, transaction: Transaction, coinbase: Transaction, header: BitcoinHeader
-) -> None:
+def _check_inclusion(evidence: BitcoinSpendEvidence, coinbase: Transaction, header: BitcoinHeader) -> None:
     """Check that the transaction, with its witness, is under the header.
 
     CVE-2017-12842: 64 bytes can be a transaction or two hashes. The path of the coinbase has the tree's true length. It
@@ -157,7 +155,8 @@ def _check_inclusion(
         raise ProofRefused("inclusion", "the coinbase commits to no witnesses")
     if evidence.index == 0:
         raise ProofRefused("inclusion", "the block's first transaction is its coinbase")
-    root = root_of_path(transaction.witness_hash, evidence.index, evidence.witness_path)
+    # The decoder accepts one encoding only, so these bytes are what the witness hash covers.
+    root = root_of_path(double_sha256(evidence.transaction), evidence.index, evidence.witness_path)
     if double_sha256(root + committed[1]) != committed[0]:
         raise ProofRefused("inclusion", "the transaction's witness is not under the header")
 

@@ -85,7 +85,7 @@ class RootstockReceiptEvidence:
     type: ClassVar[str] = "rootstock_receipt"
     protocol: ClassVar[Layer2ProtocolType] = Layer2ProtocolType.ROOTSTOCK
 
-    headers: Annotated[tuple[bytes, ...], _list(2_016)]
+    headers: Annotated[tuple[bytes, ...], _list(144)]
     """The block's header and those after it, in their full form: each with the Merkle path and the coinbase that lead
     from Bitcoin's header to it."""
     transaction_index: _Index
@@ -152,6 +152,9 @@ EVIDENCE_TYPES: Final[dict[str, type[LegEvidence]]] = {
     )
 }
 
+_RESERVED: Final = frozenset({"bolt12_payer_proof", "anchored_header"})
+"""Types that a later version may define."""
+
 
 def write_evidence(evidence: LegEvidence) -> dict[str, JsonValue]:
     """The evidence as a JSON object, tagged with its type.
@@ -174,6 +177,8 @@ def read_evidence(value: object, what: str) -> LegEvidence:
     fields = JsonObject(value, what)
     name = fields.text("type", max_length=32)
     kind = EVIDENCE_TYPES.get(name)
+    if name in _RESERVED:
+        raise FormatError(f"{what}: the evidence type {name!r} is reserved, and this version cannot check it")
     if kind is None:
         raise FormatError(f"{what}: the evidence type {name!r} is unknown")
     evidence: LegEvidence = read_record(kind, fields)

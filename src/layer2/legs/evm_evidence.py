@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from layer2.contracts.htlc import HTLC_ADDRESS, ClaimedEvent, HtlcLock, RefundedEvent, parse_event
 from layer2.errors.base import FormatError, ProofRefused
 from layer2.formats import merkle_patricia
-from layer2.formats.evm_header import decode_header
+from layer2.formats.evm_header import EvmHeader, decode_header
 from layer2.formats.evm_receipt import EvmReceipt, decode_receipt
+from layer2.formats.keccak import keccak256
 from layer2.legs.evidence import EvmReceiptEvidence
 from layer2.legs.shown import BlockRef, LegOutcome, LegShown, Shown
 
@@ -74,7 +75,7 @@ def read_event(evidence: EvmReceiptEvidence, contract: bytes) -> IncludedEvent:
         receipt = decode_receipt(value)
     except FormatError as error:
         raise ProofRefused("receipt_inclusion", error.message) from error
-    block = BlockRef(header.number, header.hash, header.timestamp)
+    block = _block(header, evidence.header)
     return IncludedEvent(event_of(receipt, evidence.log_index, contract), block)
 
 
@@ -112,4 +113,9 @@ def next_block(newest: BlockRef, encoded: bytes) -> BlockRef:
         raise FormatError(f"the header after block {newest.number} has another parent")
     if child.number != newest.number + 1 or child.timestamp <= newest.timestamp:
         raise FormatError(f"the header after block {newest.number} has a wrong height or time")
-    return BlockRef(child.number, child.hash, child.timestamp)
+    return _block(child, encoded)
+
+
+def _block(header: EvmHeader, encoded: bytes) -> BlockRef:
+    # The decoder accepts one encoding only, so these bytes are what the hash covers.
+    return BlockRef(header.number, keccak256(encoded), header.timestamp)

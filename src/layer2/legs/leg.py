@@ -10,7 +10,7 @@ from layer2.errors.base import FormatError, InvalidRequest
 from layer2.legs.block_times import Span
 from layer2.legs.evidence import LegEvidence
 from layer2.legs.party_key import PartyKey
-from layer2.legs.shown import BlockRef, EvidencePolicy, LegShown, OpenMatter, Owed
+from layer2.legs.shown import BlockRef, EvidencePolicy, LegShown, OpenMatter, Owed, PreimageMaker
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.legs.views import ClockReading, FundingRequest, LegView, OfferRequest, Release, Side
 from layer2.model.layers import Layer2ProtocolType
@@ -155,6 +155,8 @@ class Leg(ABC):
     """Whether any party with the preimage can pay the payee."""
     holds: ClassVar[str]
     """How messages describe money in the leg: ``locked`` or ``in flight``."""
+    ends_in_block: ClassVar[bool] = True
+    """Whether a block of the layer shows how the leg ended."""
     protocol: Layer2ProtocolType
     """The layer."""
     finality: Finality
@@ -279,6 +281,10 @@ class Leg(ABC):
         Returns:
             None if the name is in the evidence, and there is none.
         """
+
+    def preimage_maker(self, policy: EvidencePolicy) -> PreimageMaker:
+        """Whoever made the preimage of a transfer whose destination this leg is."""
+        return PreimageMaker.TAKER
 
     def next_block(self, newest: BlockRef, encoded: bytes) -> BlockRef:
         """The block after another one of the layer's chain.

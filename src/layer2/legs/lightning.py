@@ -21,7 +21,7 @@ from layer2.legs.invoices import (
     read_invoice,
 )
 from layer2.legs.leg import Leg, LegOffer, LegPlan
-from layer2.legs.shown import EvidencePolicy, LegShown, OpenMatter, Owed
+from layer2.legs.shown import EvidencePolicy, LegShown, OpenMatter, Owed, PreimageMaker
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.legs.views import ClockReading, LegView, OfferRequest, Release, Side
 from layer2.model.layers import Layer2ProtocolType
@@ -176,6 +176,7 @@ class LightningLeg(Leg):
     release: ClassVar[Release] = Release.ALONE
     anyone_collects: ClassVar[bool] = False
     holds: ClassVar[str] = "in flight"
+    ends_in_block: ClassVar[bool] = False
 
     prefix: Text8
     """BOLT 11: ``bc``, ``tb``, ``tbs`` or ``bcrt``."""
@@ -309,6 +310,11 @@ class LightningLeg(Leg):
     def money_name(self, evidence: LegEvidence | None, owed: Owed) -> str:
         """The payment hash: the preimage of one payment of a hash shows nothing about another one."""
         return f"payment_hash {owed.payment_hash.hex()}"
+
+    def preimage_maker(self, policy: EvidencePolicy) -> PreimageMaker:
+        """The invoice's signer, if the policy declares that it makes its own preimages; otherwise unknown."""
+        is_declared = policy.own_preimage_payees is not None and self.payee in policy.own_preimage_payees
+        return PreimageMaker.DECLARED_PAYEE if is_declared else PreimageMaker.UNKNOWN
 
     def evidence_of(self, preimage: Preimage) -> LegEvidence | None:
         """The preimage as evidence."""

@@ -9,7 +9,17 @@ from enum import Enum
 from layer2.legs.views import Side
 from layer2.model.layers import Layer2ProtocolType
 
-__all__ = ["BlockRef", "EvidencePolicy", "LegOutcome", "LegShown", "OpenMatter", "OpenPoint", "Owed", "Shown"]
+__all__ = [
+    "BlockRef",
+    "EvidencePolicy",
+    "LegOutcome",
+    "LegShown",
+    "OpenMatter",
+    "OpenPoint",
+    "Owed",
+    "PreimageMaker",
+    "Shown",
+]
 
 
 class LegOutcome(Enum):
@@ -38,13 +48,24 @@ class Shown(Enum):
     """The evidence's headers have at least the work that the policy accepts."""
 
 
+class PreimageMaker(Enum):
+    """Whoever made the preimage of a transfer, and knew it before anyone paid. The same preimage opens both legs."""
+
+    TAKER = "taker"
+    """The taker named the payment hash: the destination pays its own account."""
+    DECLARED_PAYEE = "declared_payee"
+    """The signer of the destination's invoice, about which the policy declares this."""
+    UNKNOWN = "unknown"
+    """The destination pays an invoice, whose preimage anyone may have made."""
+
+
 class OpenPoint(Enum):
     """What a proof can leave open."""
 
     HEADER = "header"
     """Whether a header is on its chain."""
     LEG = "leg"
-    """The outcome of a leg without evidence."""
+    """The outcome of a leg without evidence. A known provider may have stated it."""
     PROVIDER = "provider"
     """The identity of the terms' signer."""
     ASSET = "asset"

@@ -40,12 +40,16 @@ class Repeated:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
+    async def once(self) -> None:
+        """Do one round. Its error is logged."""
+        try:
+            await self._work()
+        except Layer2Error as error:
+            LOG.debug("%s: %s", self._name, error)
+        except Exception:
+            LOG.exception("%s: an internal error; the work is repeated", self._name)
+
     async def _run(self) -> None:
         while True:
-            try:
-                await self._work()
-            except Layer2Error as error:
-                LOG.debug("%s: %s", self._name, error)
-            except Exception:
-                LOG.exception("%s: an internal error; the work is repeated", self._name)
+            await self.once()
             await asyncio.sleep(self._pause_seconds)

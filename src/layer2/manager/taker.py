@@ -17,6 +17,7 @@ from layer2.manager.quoting import Quoter, asked_pause
 from layer2.manager.records import TransferRecords
 from layer2.manager.releases import Releases
 from layer2.manager.starting import Starter, SwapSecrets, maybe_under_way, within
+from layer2.manager.statements import Statements
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality, SwapId
 from layer2.ports.clock import Clock, Entropy
@@ -70,6 +71,7 @@ class Taker:
         self._replacement: asyncio.Task[None] | None = None
         self._late = LatePayments(journal, runner, clock)
         self._releases = Releases(journal, legs, by_name)
+        self._statements = Statements(journal, by_name)
         self.quoter = Quoter(
             legs=legs,
             providers=by_name,
@@ -94,6 +96,7 @@ class Taker:
     def changed(self, record: SwapRecord) -> None:
         """Note a version that the runner announces."""
         self._releases.note(record)
+        self._statements.note(record)
 
     async def aclose(self) -> Sequence[Transfer]:
         """Stop every start and every driver, without waiting for any transfer; return the open transfers."""
@@ -102,6 +105,7 @@ class Taker:
             await asyncio.gather(self._replacement, return_exceptions=True)
         await self._late.background.aclose()
         await self._releases.background.aclose()
+        await self._statements.background.aclose()
         await self._plans.aclose()
         await self._starter.aclose()
         left: list[Transfer] = []
@@ -171,6 +175,7 @@ class Taker:
                 self._await_replacement(), name="layer2-replaced"
             )
         self._releases.background.start()
+        self._statements.background.start()
         self._late.background.start()
         if self._shared:
             # Another process that starts one may be gone before it is agreed.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, assert_never
 
 from layer2.config import EvmSection, Layer2Config
 from layer2.contracts.htlc import HTLC_ADDRESS
@@ -13,34 +13,19 @@ from layer2.errors import InvalidRequest, ProofRefused, ProofUndecided
 from layer2.legs.evidence import LegEvidence
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality
+from layer2.ports.evidence import ConfirmsEvidence
 from layer2.proofs.checking import LegReport, ProofReport, check_proof
 from layer2.proofs.model import ProofOutcome, TransferProof
-from layer2.proofs.policy import Confirmation, HeaderRequirement, ProofLevel, ProofPolicy
+from layer2.proofs.policy import Confirmation, ProofLevel, ProofPolicy, Requirement
 
-__all__ = ["ConfirmsEvidence", "configured_policy", "confirmed_report", "verify_proof"]
+__all__ = ["configured_policy", "confirmed_report", "verify_proof"]
 
 LOG: Final = logging.getLogger("layer2.proofs")
 
 
-@runtime_checkable
-class ConfirmsEvidence(Protocol):
-    """A client that can ask its node about the header of evidence."""
-
-    async def confirm_evidence(self, evidence: LegEvidence, *, contract: bytes | None, finality: Finality) -> bool:
-        """Whether the evidence is canonical at this client's node at that finality.
-
-        Args:
-            contract: the contract of the leg; None if its layer has none.
-
-        Raises:
-            ProofUndecided: the node cannot tell now.
-        """
-        ...
-
-
 def configured_policy(config: Layer2Config, policy: ProofPolicy | None) -> ProofPolicy:
     """The policy of a configuration, or the given one with what it leaves open filled in from there."""
-    given = ProofPolicy(HeaderRequirement.AS_AGREED) if policy is None else policy
+    given = ProofPolicy(Requirement.AS_AGREED) if policy is None else policy
     assets = {section.chain_id: section.asset for section in config.layers.values() if isinstance(section, EvmSection)}
     tokens = {chain_id: {asset.token: asset.decimals} for chain_id, asset in assets.items() if not asset.is_native}
     contracts = dict(given.contracts)
@@ -59,7 +44,7 @@ def configured_policy(config: Layer2Config, policy: ProofPolicy | None) -> Proof
 
 
 async def verify_proof(proof: TransferProof, policy: ProofPolicy, clients: Mapping[Layer2ProtocolType, object]) -> bool:
-    """Whether the proof shows a completed transfer under the policy, with every header on its chain.
+    """Whether the proof shows a completed transfer under the policy, with each leg at the level that it requires.
 
     Args:
         clients: the verifier's own clients; those of layers whose evidence has a header can confirm it.
@@ -77,10 +62,10 @@ async def verify_proof(proof: TransferProof, policy: ProofPolicy, clients: Mappi
     if report.outcome is not ProofOutcome.COMPLETED:
         LOG.info("the proof shows no completed transfer: %s", report.outcome.value)
         return False
-    if policy.header is HeaderRequirement.NOT_CHECKED:
+    if policy.requires is Requirement.NOTHING:
         raise ProofUndecided(
-            "without a node nothing shows that a header is real, so no proof is ever True offline: use a policy that "
-            "asks your node, or read the report of check_proof"
+            "a policy that requires nothing lets anyone make a header, so no proof is ever True under it: use a policy "
+            "that requires more, or read the report of check_proof"
         )
     return True
 
@@ -97,20 +82,30 @@ async def confirmed_report(
     """
     if policy.trusted_headers:
         raise InvalidRequest("trusted_headers are for check_proof, which takes the headers; a manager asks its nodes")
-    offline = check_proof(proof, replace(policy, header=HeaderRequirement.NOT_CHECKED))
-    if policy.header is HeaderRequirement.NOT_CHECKED:
-        return offline
+    offline = check_proof(proof, replace(policy, requires=Requirement.NOTHING))
     headers: dict[tuple[Layer2ProtocolType, bytes], Finality] = {}
     for leg, evidence in ((offline.source, proof.source_leg), (offline.destination, proof.destination_leg)):
-        if leg.header is None or evidence is None:
+        if leg.header is None or evidence is None or _is_enough(leg, policy, clients.get(leg.protocol)):
             continue
-        client = clients.get(evidence.protocol)
-        if client is None and leg.level is ProofLevel.WORK and policy.header is HeaderRequirement.AS_AGREED:
-            continue
-        finality = Finality.FINALIZED if policy.header is HeaderRequirement.FINALIZED else leg.leg.finality
-        await _confirm(leg, evidence, finality, client)
+        finality = Finality.FINALIZED if policy.requires is Requirement.FINALIZED else leg.leg.finality
+        await _confirm(leg, evidence, finality, clients.get(leg.protocol))
         headers[leg.protocol, leg.header.hash] = finality
     return check_proof(proof, policy, confirmed=Confirmation(headers))
+
+
+def _is_enough(leg: LegReport, policy: ProofPolicy, client: object | None) -> bool:
+    """Whether a leg meets the requirement without a node. If one is configured, work alone does not replace it."""
+    match policy.requires:
+        case Requirement.NOTHING:
+            return True
+        case Requirement.STATED:
+            return leg.level is not ProofLevel.OFFLINE
+        case Requirement.AS_AGREED:
+            return leg.level is ProofLevel.WORK and client is None
+        case Requirement.FINALIZED:
+            return False
+        case _:
+            assert_never(policy.requires)
 
 
 async def _confirm(leg: LegReport, evidence: LegEvidence, finality: Finality, client: object | None) -> None:

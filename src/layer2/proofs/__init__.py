@@ -2,7 +2,7 @@
 
 from layer2.contracts.htlc import HTLC_ADDRESS, htlc_address
 from layer2.legs.party_key import KeyScheme, PartyKey
-from layer2.legs.shown import BlockRef, EvidencePolicy, LegOutcome, OpenMatter, OpenPoint, Shown
+from layer2.legs.shown import BlockRef, EvidencePolicy, LegOutcome, OpenMatter, OpenPoint, PreimageMaker, Shown
 from layer2.legs.views import Side
 from layer2.proofs.checking import LegReport, ProofReport, check_proof
 from layer2.proofs.holding import (
@@ -19,9 +19,17 @@ from layer2.proofs.policy import (
     FINAL,
     OFFLINE,
     Confirmation,
-    HeaderRequirement,
     ProofLevel,
     ProofPolicy,
+    Requirement,
+)
+from layer2.proofs.statement import (
+    CompletionStatement,
+    SignedStatement,
+    StatedBlock,
+    StatedFinality,
+    StatedLeg,
+    StatedOutcome,
 )
 
 __all__ = [
@@ -29,9 +37,9 @@ __all__ = [
     "HTLC_ADDRESS",
     "OFFLINE",
     "BlockRef",
+    "CompletionStatement",
     "Confirmation",
     "EvidencePolicy",
-    "HeaderRequirement",
     "HolderAnswer",
     "HolderChallenge",
     "KeyScheme",
@@ -41,12 +49,19 @@ __all__ = [
     "OpenMatter",
     "OpenPoint",
     "PartyKey",
+    "PreimageMaker",
     "ProofLevel",
     "ProofOutcome",
     "ProofPolicy",
     "ProofReport",
+    "Requirement",
     "Shown",
     "Side",
+    "SignedStatement",
+    "StatedBlock",
+    "StatedFinality",
+    "StatedLeg",
+    "StatedOutcome",
     "TransferProof",
     "check_answer",
     "check_proof",

@@ -9,34 +9,46 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from layer2.errors.base import ProofRefused, ProofUndecided, TermsRefused
+from layer2.errors.base import ProofRefused, ProofUndecided
 from layer2.legs.evidence import LegEvidence
 from layer2.legs.leg import Leg
-from layer2.legs.shown import BlockRef, LegOutcome, LegShown, OpenMatter, OpenPoint, Owed, Shown
+from layer2.legs.shown import (
+    BlockRef,
+    EvidencePolicy,
+    LegOutcome,
+    LegShown,
+    OpenMatter,
+    OpenPoint,
+    Owed,
+    PreimageMaker,
+    Shown,
+)
 from layer2.model.layers import LAYERS, Layer2ProtocolType
 from layer2.model.money import BTC
 from layer2.model.transactions import Finality
 from layer2.proofs.header_chain import check_ancestor
 from layer2.proofs.model import ProofOutcome, TransferProof, outcome_of, owed_of
-from layer2.proofs.policy import Confirmation, HeaderRequirement, ProofLevel, ProofPolicy
+from layer2.proofs.policy import Confirmation, ProofLevel, ProofPolicy, Requirement
+from layer2.proofs.statement import CompletionStatement, check_agrees, check_statement
 from layer2.terms.documents import Terms
-from layer2.terms.signing import check_terms_signature
+from layer2.terms.signing import is_signed
 
 __all__ = ["LegReport", "ProofReport", "check_proof"]
 
 HeadersByLayer = Mapping[Layer2ProtocolType, Sequence[bytes]]
-_LEVELS = (
-    ProofLevel.OFFLINE,
-    ProofLevel.WORK,
-    ProofLevel.TRUSTED_HEADER,
-    ProofLevel.AS_AGREED,
-    ProofLevel.FINALIZED,
-)
+_BY_BLOCK = frozenset({ProofLevel.TRUSTED_HEADER, ProofLevel.FINALIZED})
+_ENOUGH: Mapping[Requirement, frozenset[ProofLevel]] = {
+    Requirement.NOTHING: frozenset(ProofLevel),
+    Requirement.STATED: frozenset(ProofLevel) - {ProofLevel.OFFLINE},
+    Requirement.AS_AGREED: _BY_BLOCK | {ProofLevel.WORK, ProofLevel.AS_AGREED},
+    Requirement.FINALIZED: _BY_BLOCK,
+}
+"""The levels that meet each requirement."""
 
 
 @dataclass(frozen=True, slots=True)
 class LegReport:
-    """What one leg's evidence shows."""
+    """What is known of one leg's end."""
 
     leg: Leg
     outcome: LegOutcome | None
@@ -46,7 +58,7 @@ class LegReport:
     """The block that includes the claim or refund, if there is one."""
     contract: bytes | None
     level: ProofLevel
-    """What is known of that block's place in its chain."""
+    """What is known of the leg's end beyond the proof's author: of that block's place in its chain, or a statement."""
     work: int = 0
     """Expected number of hashes to make the evidence's headers; 0 on layers without proof of work."""
 
@@ -72,13 +84,15 @@ class ProofReport:
     """What a proof shows."""
 
     outcome: ProofOutcome
-    level: ProofLevel
-    """The lowest level of its headers. At ``OFFLINE`` the outcome is only a statement of the proof."""
+    """What the evidence of both legs shows together. A statement does not change it."""
     terms: Terms
     source: LegReport
     destination: LegReport
+    preimage_maker: PreimageMaker
     provider_is_known: bool
     """The policy names the key that signed the terms."""
+    statement: CompletionStatement | None
+    """How the provider of the terms states that the transfer ended; a known one only if ``provider_is_known``."""
     open_points: tuple[OpenMatter, ...]
     """What is not shown, and where to find it out."""
 
@@ -101,49 +115,56 @@ def check_proof(
         confirmed: the headers that the verifier's nodes have confirmed.
 
     Returns:
-        What the proof shows, at least at the level that the policy requires. The proof of a refunded transfer is
+        What the proof shows; each leg meets the requirement of the policy. The proof of a refunded transfer is
         valid, and its ``outcome`` is ``REFUNDED``.
 
     Raises:
         ProofRefused: ``check`` names the first check that failed.
-        ProofUndecided: the policy requires more for a header than the trusted headers and your nodes show.
+        ProofUndecided: a leg does not meet the requirement: neither the trusted headers, nor your nodes, nor a known
+            provider show it.
     """
     terms = proof.terms.terms
-    _check_terms(proof, policy)
     owed = owed_of(terms)
+    _check_terms(proof, policy, owed[0].terms_hash)
+    of_evidence = policy.evidence
     matters: list[OpenMatter] = []
     for leg, of_leg in zip((terms.source, terms.destination), owed, strict=True):
-        matters += leg.check_owed(of_leg, policy.evidence)
-    source = _shown(terms.source, proof.source_leg, owed[0], policy)
-    destination = _shown(terms.destination, proof.destination_leg, owed[1], policy)
+        matters += leg.check_owed(of_leg, of_evidence)
+    source = _shown(terms.source, proof.source_leg, owed[0], of_evidence)
+    destination = _shown(terms.destination, proof.destination_leg, owed[1], of_evidence)
     if (source is None or source.header is None) and (destination is None or destination.header is None):
         raise ProofRefused("evidence", "no leg shows how the transfer ended")
-    outcome = outcome_of(source, destination)
+    ends = tuple([None if shown is None else shown.outcome for shown in (source, destination)])
+    outcome = outcome_of(*ends)
+    if proof.statement is not None:
+        check_statement(proof.statement, terms)
+        check_agrees(proof.statement.statement, *ends)
     _check_headers(terms, (source, destination), policy, headers or {})
+    # Anyone can state something: only the statement of a provider that the policy names counts.
+    least = ProofLevel.OFFLINE if proof.statement is None or policy.providers is None else ProofLevel.STATED
     reports = (
-        _report(terms.source, source, policy, confirmed),
-        _report(terms.destination, destination, policy, confirmed),
+        _report(terms.source, source, least, policy, confirmed),
+        _report(terms.destination, destination, least, policy, confirmed),
     )
-    level = min((report.level for report in reports if report.header is not None), key=_LEVELS.index)
     _require(policy, reports)
-    matters += [matter for shown in (source, destination) if shown is not None for matter in shown.open]
+    for report, shown in zip(reports, (source, destination), strict=True):
+        matters += () if shown is None else _open_of_evidence(report, shown, is_source=shown is source)
     return ProofReport(
         outcome=outcome,
-        level=level,
         terms=terms,
         source=reports[0],
         destination=reports[1],
+        preimage_maker=terms.destination.preimage_maker(policy.evidence),
         provider_is_known=policy.providers is not None,
+        statement=None if proof.statement is None else proof.statement.statement,
         open_points=(*_open_headers(reports), *_open_legs(reports), *_open_parties(terms, policy), *matters),
     )
 
 
-def _check_terms(proof: TransferProof, policy: ProofPolicy) -> None:
+def _check_terms(proof: TransferProof, policy: ProofPolicy, terms_hash: bytes) -> None:
     terms = proof.terms.terms
-    try:
-        check_terms_signature(proof.terms)
-    except TermsRefused as error:
-        raise ProofRefused("terms_signature", error.message) from error
+    if not is_signed(terms_hash, proof.terms.signature, terms.provider):
+        raise ProofRefused("terms_signature", "the provider did not sign these terms")
     if policy.providers is not None and terms.provider not in policy.providers:
         raise ProofRefused("provider", f"the policy does not list the provider {terms.provider.hex()}")
     if policy.networks is not None and terms.network not in policy.networks:
@@ -168,8 +189,8 @@ def _check_layer(leg: Leg, network: str) -> None:
         raise ProofRefused("network", f"{leg.protocol.value} {leg.network_id!r} is not part of {network}")
 
 
-def _shown(leg: Leg, evidence: LegEvidence | None, owed: Owed, policy: ProofPolicy) -> LegShown | None:
-    return None if evidence is None else leg.check_evidence(evidence, owed, policy.evidence)
+def _shown(leg: Leg, evidence: LegEvidence | None, owed: Owed, policy: EvidencePolicy) -> LegShown | None:
+    return None if evidence is None else leg.check_evidence(evidence, owed, policy)
 
 
 def _check_headers(
@@ -187,18 +208,20 @@ def _check_headers(
             check_ancestor(of_leg.header, given, trusted, leg.next_block)
 
 
-def _report(leg: Leg, shown: LegShown | None, policy: ProofPolicy, confirmed: Confirmation | None) -> LegReport:
+def _report(
+    leg: Leg, shown: LegShown | None, least: ProofLevel, policy: ProofPolicy, confirmed: Confirmation | None
+) -> LegReport:
+    """The report of a leg whose level is ``least``, unless more is known of its block."""
     if shown is None:
-        return LegReport(leg, None, frozenset(), None, None, ProofLevel.OFFLINE)
-    level = ProofLevel.OFFLINE
-    if shown.header is not None:
-        level = _level(leg, shown, shown.header, policy, confirmed)
+        return LegReport(leg, None, frozenset(), None, None, least)
+    level = least if shown.header is None else _level(leg, shown, shown.header, policy, confirmed) or least
     return LegReport(leg, shown.outcome, shown.shown, shown.header, shown.contract, level, shown.work)
 
 
 def _level(
     leg: Leg, shown: LegShown, header: BlockRef, policy: ProofPolicy, confirmed: Confirmation | None
-) -> ProofLevel:
+) -> ProofLevel | None:
+    """What is known of a header's place in its chain; None for nothing."""
     finality = None if confirmed is None else confirmed.headers.get((leg.protocol, header.hash))
     if finality is Finality.FINALIZED:
         return ProofLevel.FINALIZED
@@ -206,20 +229,23 @@ def _level(
         return ProofLevel.AS_AGREED
     if leg.protocol in policy.trusted_headers:
         return ProofLevel.TRUSTED_HEADER
-    return ProofLevel.WORK if Shown.WORK in shown.shown else ProofLevel.OFFLINE
+    return ProofLevel.WORK if Shown.WORK in shown.shown else None
 
 
 def _require(policy: ProofPolicy, reports: tuple[LegReport, LegReport]) -> None:
-    if policy.header is HeaderRequirement.NOT_CHECKED:
-        return
-    enough = {ProofLevel.TRUSTED_HEADER, ProofLevel.FINALIZED}
-    if policy.header is HeaderRequirement.AS_AGREED:
-        enough |= {ProofLevel.WORK, ProofLevel.AS_AGREED}
     for report in reports:
-        if report.header is not None and report.level not in enough:
+        if report.level in _ENOUGH[policy.requires]:
+            continue
+        if policy.requires is Requirement.STATED:
+            needed = "that the policy names" if policy.providers is None else "of the terms"
+            raise ProofUndecided(
+                f"the policy requires that the end of the {report.protocol.value} leg is stated: the proof has no "
+                f"completion statement of a provider {needed}"
+            )
+        if report.header is not None:
             raise ProofUndecided(
                 f"the policy requires that block {report.header.number} (0x{report.header.hash.hex()}) is "
-                f"{policy.header.value} on {report.protocol.value}: neither your nodes nor a trusted header show it"
+                f"{policy.requires.value} on {report.protocol.value}: neither your nodes nor a trusted header show it"
                 f"{_work_of(report)}"
             )
 
@@ -232,7 +258,7 @@ def _open_headers(reports: tuple[LegReport, LegReport]) -> list[OpenMatter]:
             f"{report.protocol.value}: ask your own node{_work_of(report)}",
         )
         for report in reports
-        if report.header is not None and report.level is ProofLevel.OFFLINE
+        if report.header is not None and report.level in (ProofLevel.OFFLINE, ProofLevel.STATED)
     ]
 
 
@@ -242,14 +268,25 @@ def _work_of(report: LegReport) -> str:
 
 
 def _open_legs(reports: tuple[LegReport, LegReport]) -> list[OpenMatter]:
-    return [
-        OpenMatter(
-            OpenPoint.LEG,
-            f"the outcome of the {side} on {report.protocol.value}: the proof has no evidence of it; ask its parties",
-        )
-        for side, report in zip(("source", "destination"), reports, strict=True)
-        if report.outcome is None
-    ]
+    source, destination = reports
+    matters: list[OpenMatter] = []
+    for side, report, other in (("source", source, destination), ("destination", destination, source)):
+        if report.outcome is None:
+            lacks = f"the proof has no evidence of the {side}; ask the taker"
+            if other.outcome is not LegOutcome.RETURNED:
+                text = f"how the {side} on {report.protocol.value} ended: {lacks}"
+            elif report is source:
+                text = f"that the taker paid on {report.protocol.value}, or has its money back: {lacks}"
+            else:
+                text = f"that the provider did not pay on {report.protocol.value}: {lacks}"
+            matters.append(OpenMatter(OpenPoint.LEG, text))
+    return matters
+
+
+def _open_of_evidence(report: LegReport, shown: LegShown, *, is_source: bool) -> tuple[OpenMatter, ...]:
+    """What a leg's evidence leaves open. A known provider that states its receipt has answered whether it was paid."""
+    is_acknowledged = is_source and report.level is ProofLevel.STATED
+    return tuple(each for each in shown.open if not (is_acknowledged and each.point is OpenPoint.PAYMENT))
 
 
 def _open_parties(terms: Terms, policy: ProofPolicy) -> list[OpenMatter]:

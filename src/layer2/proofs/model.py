@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Self
@@ -15,8 +15,15 @@ from layer2.formats.json_object import JsonObject
 from layer2.formats.json_record import read_record, write_record
 from layer2.formats.tagged_signature import json_digest
 from layer2.legs.evidence import LegEvidence, read_evidence, write_evidence
-from layer2.legs.shown import EvidencePolicy, LegOutcome, LegShown, Owed
+from layer2.legs.shown import EvidencePolicy, LegOutcome, Owed
 from layer2.legs.views import Side
+from layer2.proofs.statement import (
+    SignedStatement,
+    check_agrees,
+    check_statement,
+    read_signed_statement,
+    write_signed_statement,
+)
 from layer2.terms.documents import Signature, SignedTerms, Terms
 from layer2.terms.signing import read_terms, terms_hash, write_terms
 
@@ -25,6 +32,10 @@ __all__ = ["PROOF_VERSION", "ProofOutcome", "TransferProof", "outcome_of", "owed
 PROOF_VERSION = 1
 PROOF_TAG = "layer2/proof/v1"
 _MAX_BYTES = 1_000_000
+_MAX_VALUES = 10_000
+"""More than two legs with the longest lists have."""
+_TERMS_SIGNATURE = "terms_signature"
+_COMPLETION_STATEMENT = "completion_statement"
 
 
 class ProofOutcome(Enum):
@@ -40,7 +51,7 @@ class ProofOutcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class TransferProof:
-    """Signed terms, and the evidence of each leg.
+    """Signed terms, the evidence of each leg, and the provider's statement of the end if there is one.
 
     An unchecked proof shows nothing: check it with ``layer2.proofs.check_proof`` or a manager's
     ``verify_cross_layer_proof_async``. It contains both parties' addresses, and the preimage, which is public by the
@@ -51,23 +62,39 @@ class TransferProof:
     source_leg: LegEvidence | None
     """None if the leg left nothing that a third party could check (a Lightning payment that failed)."""
     destination_leg: LegEvidence | None
+    statement: SignedStatement | None = None
+    """How the provider says that the transfer ended. It is not evidence."""
 
     @property
     def outcome(self) -> ProofOutcome:
-        """What the evidence states. Header and signature are not checked.
+        """What the evidence states. Headers and signatures are not checked.
 
         Raises:
             ProofRefused: there is no evidence, or it does not match the terms.
         """
-        terms = self.terms.terms
-        source, destination = owed_of(terms)
-        anything = EvidencePolicy()
-        return outcome_of(
-            None if self.source_leg is None else terms.source.check_evidence(self.source_leg, source, anything),
+        return outcome_of(*self._shown())
+
+    def with_statement(self, statement: SignedStatement) -> Self:
+        """The same proof with the provider's statement.
+
+        Raises:
+            ProofRefused: the provider of the terms did not make it about them, or it contradicts the evidence.
+        """
+        check_statement(statement, self.terms.terms)
+        check_agrees(statement.statement, *self._shown())
+        return replace(self, statement=statement)
+
+    def _shown(self) -> tuple[LegOutcome | None, LegOutcome | None]:
+        """What the evidence of source and destination states; None without evidence."""
+        terms, anything = self.terms.terms, EvidencePolicy()
+        owed = owed_of(terms)
+        source = None if self.source_leg is None else terms.source.check_evidence(self.source_leg, owed[0], anything)
+        destination = (
             None
             if self.destination_leg is None
-            else terms.destination.check_evidence(self.destination_leg, destination, anything),
+            else terms.destination.check_evidence(self.destination_leg, owed[1], anything)
         )
+        return None if source is None else source.outcome, None if destination is None else destination.outcome
 
     @property
     def proof_id(self) -> bytes:
@@ -92,25 +119,19 @@ class TransferProof:
         Raises:
             FormatError: a field is missing, unknown or of the wrong type, or the version is unknown.
         """
-        fields = JsonObject(canonical_json.decode_strict(data, max_bytes=_MAX_BYTES), "proof")
+        fields = JsonObject(canonical_json.decode_strict(data, max_bytes=_MAX_BYTES, max_values=_MAX_VALUES), "proof")
         version = fields.integer("version")
         if version != PROOF_VERSION:
             raise FormatError(f"proof version {version} is unknown; this program supports version {PROOF_VERSION}")
         terms = read_terms(fields.take("terms"))
-        attestations = fields.items("attestations", max_items=1)
-        if len(attestations) != 1:
-            raise FormatError("proof: there must be one attestation, the provider's signature of the terms")
-        attestation = JsonObject(attestations[0], "attestation")
-        if attestation.text("type", max_length=32) != "terms_signature":
-            raise FormatError("proof: the attestation's type is not terms_signature")
-        signature = read_record(Signature, attestation)
-        attestation.end()
+        signature, statement = _read_attestations(fields)
         source, destination = fields.take("source_leg"), fields.take("destination_leg")
         fields.end()
         return cls(
             SignedTerms(terms, signature),
             None if source is None else read_evidence(source, "source_leg"),
             None if destination is None else read_evidence(destination, "destination_leg"),
+            statement,
         )
 
     def save(self, path: str | Path) -> Path:
@@ -157,13 +178,31 @@ class TransferProof:
         return cls.from_bytes(data)
 
     def _json(self) -> dict[str, JsonValue]:
+        attestations: list[JsonValue] = [{"type": _TERMS_SIGNATURE, **write_record(self.terms.signature)}]
+        if self.statement is not None:
+            attestations.append({"type": _COMPLETION_STATEMENT, **write_signed_statement(self.statement)})
         return {
             "version": PROOF_VERSION,
             "terms": write_terms(self.terms.terms),
-            "attestations": [{"type": "terms_signature", **write_record(self.terms.signature)}],
+            "attestations": attestations,
             "source_leg": None if self.source_leg is None else write_evidence(self.source_leg),
             "destination_leg": None if self.destination_leg is None else write_evidence(self.destination_leg),
         }
+
+
+def _read_attestations(fields: JsonObject) -> tuple[Signature, SignedStatement | None]:
+    """The signature of the terms, then the completion statement if there is one."""
+    items = [JsonObject(item, "attestation") for item in fields.items("attestations", max_items=2)]
+    types = [item.text("type", max_length=32) for item in items]
+    if types not in ([_TERMS_SIGNATURE], [_TERMS_SIGNATURE, _COMPLETION_STATEMENT]):
+        raise FormatError(
+            f"proof: the attestations are the {_TERMS_SIGNATURE}, and then at most one {_COMPLETION_STATEMENT}"
+        )
+    signature = read_record(Signature, items[0])
+    statement = read_signed_statement(items[1]) if len(items) > 1 else None
+    for item in items:
+        item.end()
+    return signature, statement
 
 
 def _path(path: str | Path) -> Path:
@@ -181,13 +220,13 @@ def owed_of(terms: Terms) -> tuple[Owed, Owed]:
     )
 
 
-def outcome_of(source: LegShown | None, destination: LegShown | None) -> ProofOutcome:
-    """What both legs show together.
+def outcome_of(source: LegOutcome | None, destination: LegOutcome | None) -> ProofOutcome:
+    """What the outcomes of both legs show together.
 
     Raises:
-        ProofRefused: neither shows anything, or one was collected and the other was refunded.
+        ProofRefused: neither is known, or one was collected and the other was refunded.
     """
-    outcomes = {shown.outcome for shown in (source, destination) if shown is not None}
+    outcomes = {source, destination} - {None}
     if not outcomes:
         raise ProofRefused("evidence", "no leg shows how the transfer ended")
     if len(outcomes) > 1:

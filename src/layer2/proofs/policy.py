@@ -11,34 +11,39 @@ from layer2.legs.shown import EvidencePolicy
 from layer2.model.layers import LAYERS, Layer2ProtocolType
 from layer2.model.transactions import Finality
 
-__all__ = ["FINAL", "OFFLINE", "Confirmation", "HeaderRequirement", "ProofLevel", "ProofPolicy"]
+__all__ = ["FINAL", "OFFLINE", "Confirmation", "ProofLevel", "ProofPolicy", "Requirement"]
 
 
-class HeaderRequirement(Enum):
-    """The requirement for every header whose block includes a claim or a refund."""
+class Requirement(Enum):
+    """What a verifier requires to know of the end of a leg."""
 
-    NOT_CHECKED = "not_checked"
-    """No requirement: anyone can make a header. The report's ``level`` is then ``OFFLINE``."""
+    NOTHING = "nothing"
+    """No requirement: anyone can make a header. The report says what is known of each leg."""
+    STATED = "stated"
+    """Of each of the two legs: a provider that the policy names states how it ended, or its block is known better."""
     AS_AGREED = "as_agreed"
-    """Canonical at the verifier's node at the finality of the terms, or an ancestor of a trusted header, or with the
-    work that the policy accepts."""
+    """Of each leg whose evidence names a block: the block is canonical at the verifier's node at the finality of the
+    terms, or an ancestor of a trusted header, or has the work that the policy accepts."""
     FINALIZED = "finalized"
-    """Canonical at the verifier's node at or below its finalized head, or an ancestor of a trusted header."""
+    """Of each leg whose evidence names a block: the block is canonical at the verifier's node at or below its finalized
+    head, or an ancestor of a trusted header."""
 
 
 class ProofLevel(Enum):
-    """What is known of a header's place in its chain."""
+    """What is known of the end of one leg. No level is computed for a proof: those of its legs have other sources."""
 
     OFFLINE = "offline"
-    """Nothing. The author of the proof may have made the header."""
+    """Nothing. The author of the proof may have made what it shows."""
+    STATED = "stated"
+    """A provider that the policy names signed a completion statement with the leg's outcome."""
     WORK = "work"
-    """It and the headers above it in the proof have the work that the policy accepts."""
+    """The block's header and the headers above it in the proof have the work that the policy accepts."""
     TRUSTED_HEADER = "trusted_header"
-    """It is the header that the policy trusts for this layer, or an ancestor of it."""
+    """The block's header is the one that the policy trusts for this layer, or an ancestor of it."""
     AS_AGREED = "as_agreed"
-    """Canonical at the verifier's node at the finality of the terms."""
+    """The block is canonical at the verifier's node at the finality of the terms."""
     FINALIZED = "finalized"
-    """Canonical at the verifier's node at or below its finalized head."""
+    """The block is canonical at the verifier's node at or below its finalized head."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +58,11 @@ class Confirmation:
 class ProofPolicy:
     """A verifier's requirements. None means not required; the report then lists the point as open."""
 
-    header: HeaderRequirement
+    requires: Requirement
     providers: frozenset[bytes] | None = None
     """Identity keys (32 or 33 bytes) whose signed terms are accepted. Without this requirement one person may be payer,
-    payee and signer, so a proof shows nothing about strangers. With it, a proof without checked headers still does not
-    show completion, because a provider signs terms before any money moves."""
+    payee and signer, so a proof shows nothing about strangers. With it, a proof without checked headers and
+    without a completion statement still does not show completion: a provider signs terms before any money moves."""
     networks: frozenset[str] | None = None
     """Accepted networks: ``mainnet``, ``testnet``, ``regtest``. Coins of test networks have no value."""
     tokens: Mapping[int, Mapping[bytes, int]] | None = None
@@ -98,9 +103,9 @@ class ProofPolicy:
         return EvidencePolicy(self.tokens, self.contracts, self.own_preimage_payees, self.work)
 
 
-OFFLINE = ProofPolicy(HeaderRequirement.NOT_CHECKED)
+OFFLINE = ProofPolicy(Requirement.NOTHING)
 """For a verifier without a node: what a proof shows if its headers are real, which stays open."""
 
-FINAL = ProofPolicy(HeaderRequirement.FINALIZED)
+FINAL = ProofPolicy(Requirement.FINALIZED)
 """Every header must be at or below the finalized head of the verifier's nodes. A manager adds its providers, its
 network and its tokens."""

@@ -153,6 +153,15 @@ def _add_routes(app: FastAPI, provider: SwapProvider) -> None:
     ) -> dict[str, object]:
         return await provider.status(SwapId(swap_id), _token(access))
 
+    @app.get(
+        "/v1/swaps/{swap_id}/statement",
+        summary="The signed statement of how a swap ended, once its end is final on both legs",
+    )
+    async def statement(
+        swap_id: Annotated[_Id, Path()], access: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
+    ) -> Response:
+        return _canonical(await provider.statement(SwapId(swap_id), _token(access)))
+
     async def admitted(
         swap_id: Annotated[_Id, Path()],
         access: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],

@@ -21,6 +21,7 @@ from layer2.errors import (
     Layer2Error,
     QuoteExpired,
     QuoteRefused,
+    StatementRefused,
     UnknownTransfer,
 )
 from layer2.provider.service import AccessRefused
@@ -48,12 +49,12 @@ ERRORS: Final = {
     404: "no such path or swap",
     405: "the path does not allow this method; the header Allow names those that it allows",
     408: "the body did not arrive in time",
-    409: "another request has this id or hash; or the quote has expired",
+    409: "another request has this id or hash; or the quote has expired; or the provider states nothing about the swap",
     413: "the request is too long",
     422: "the amount is outside the limits, or the deadlines do not hold",
     429: "too many open swaps or streams",
     500: "internal error; a retry is harmless",
-    503: "the provider is busy, or such a swap cannot be completed now; try again later",
+    503: "the provider is busy, or such a swap cannot be completed now, or its end is not final; try again later",
 }
 """The errors of every path, for the OpenAPI description."""
 
@@ -122,7 +123,9 @@ def _status_of(error: Layer2Error) -> HTTPStatus | None:
             return HTTPStatus.UNAUTHORIZED
         case IdempotencyConflict() | QuoteExpired():
             return HTTPStatus.CONFLICT
-        case QuoteRefused(code="not_ready" | "busy"):
+        case StatementRefused(retryable=False):
+            return HTTPStatus.CONFLICT
+        case QuoteRefused(code="not_ready" | "busy") | StatementRefused():
             return HTTPStatus.SERVICE_UNAVAILABLE
         case QuoteRefused():
             return HTTPStatus.TOO_MANY_REQUESTS

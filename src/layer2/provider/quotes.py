@@ -15,7 +15,7 @@ from layer2.model.transactions import SwapId
 from layer2.ports.clock import Clock, Entropy
 from layer2.ports.signing import IdentitySigner
 from layer2.provider.pricing import Amounts, Exposure, PriceList
-from layer2.swap_rules.timelocks import pairs_of
+from layer2.swap_rules.timelocks import is_pair
 from layer2.terms.documents import QuoteTerms, Scheme, Signature, SignedQuote
 from layer2.terms.signing import is_signed, quote_digest
 
@@ -69,7 +69,7 @@ class Quotes:
         if request.asset != BTC.code:
             raise UnknownAsset(f"this provider does not swap {request.asset!r}")
         pair = request.source, request.destination
-        if pair not in pairs_of(offers, self.rules):
+        if not is_pair(*pair, offers, self.rules):
             raise InvalidRequest(f"this provider has no swaps from {pair[0].value} to {pair[1].value}", code="pair")
         figures = self._figures(request)
         now = int(self.clock.now())

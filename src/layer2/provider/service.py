@@ -35,12 +35,14 @@ from layer2.model.transactions import SwapId
 from layer2.ports.clock import Clock, Entropy
 from layer2.ports.journal import Delivery, Json, Role, SwapJournal, SwapRecord
 from layer2.ports.signing import IdentitySigner
+from layer2.proofs.statement import write_signed_statement
 from layer2.provider.acceptance import Acceptance, stored_terms
 from layer2.provider.admission import Admission
 from layer2.provider.bounds import Limits
 from layer2.provider.nodes import Nodes
 from layer2.provider.pricing import PriceList
 from layer2.provider.quotes import QuoteRequest, Quotes
+from layer2.provider.statements import Statements
 from layer2.provider.swap_book import SwapBook
 from layer2.swap_engine.engine import SwapEngine
 from layer2.swap_engine.records import outlook_of, record_terms
@@ -85,8 +87,10 @@ class SwapProvider:
     entropy: Entropy
     _quotes: Quotes = field(init=False)
     _acceptance: Acceptance = field(init=False)
+    _statements: Statements = field(init=False)
     _quoting: Admission = field(init=False)
     _accepting: Admission = field(init=False)
+    _stating: Admission = field(init=False)
     _under_way: dict[SwapId, asyncio.Task[SwapRecord]] = field(default_factory=dict)
     """The acceptances that have not ended. Requests with the same id share one."""
     _is_draining: bool = False
@@ -111,7 +115,10 @@ class SwapProvider:
             signer=self.signer,
             clock=self.clock,
         )
-        self._quoting, self._accepting = (Admission(self.limits.max_acceptances) for _ in range(2))
+        self._statements = Statements(
+            journal=self.journal, layers=self.layers, signer=self.signer, book=self.book, clock=self.clock
+        )
+        self._quoting, self._accepting, self._stating = (Admission(self.limits.max_acceptances) for _ in range(3))
 
     async def info(self) -> dict[str, object]:
         """The offer of this provider, for ``GET /v1/info``."""
@@ -243,6 +250,19 @@ class SwapProvider:
             "created_at": record.created_at,
             "updated_at": record.updated_at,
         }
+
+    async def statement(self, swap_id: SwapId, token: bytes) -> Json:
+        """The signed completion statement of a swap, for the holder of its token.
+
+        Raises:
+            UnknownTransfer, AccessRefused: as ``check_access``.
+            StatementRefused: code ``end_not_final`` (retryable), or ``no_statement``.
+            QuoteRefused: code ``busy`` or ``not_ready``.
+            NodeError, SignerError, JournalError: it cannot be made now.
+        """
+        record = await self.check_access(swap_id, token)
+        async with self._stating.place(), time_limit(asyncio.timeout(_LONGEST_ACCEPTANCE_SECONDS), _no_answer):
+            return write_signed_statement(await self._statements.make(record))
 
     async def _release(self, record: SwapRecord) -> Json | None:
         """The newest release of a source that its payer completes with a signature.

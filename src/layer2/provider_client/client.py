@@ -27,19 +27,22 @@ from layer2.errors import (
     Outcome,
     QuoteExpired,
     QuoteRefused,
+    StatementRefused,
     TermsRefused,
     UnknownTransfer,
 )
 from layer2.formats import canonical_json
 from layer2.formats.canonical_json import JsonValue
+from layer2.formats.json_object import JsonObject
 from layer2.formats.printable import printable
 from layer2.model.transactions import SwapId
 from layer2.net.client_settings import ConnectionPoolConfig
 from layer2.net.http_client import open_session, retry_after
+from layer2.proofs.statement import SignedStatement, check_statement, read_signed_statement
 from layer2.provider_client.endpoint import ProviderEndpoint
 from layer2.provider_client.info import ProviderInfo, read_info
 from layer2.swap_rules.agreement import SwapRequest
-from layer2.terms.documents import SignedQuote, SignedTerms
+from layer2.terms.documents import SignedQuote, SignedTerms, Terms
 from layer2.terms.signing import (
     check_quote_signature,
     check_terms_signature,
@@ -175,15 +178,7 @@ class ProviderClient:
             UnknownTransfer: the provider has no such swap.
             AuthenticationFailed: the token belongs to another swap.
         """
-        answer = await self._call("GET", f"/v1/swaps/{swap_id}", access_token=access_token)
-        if answer.status == HTTPStatus.UNAUTHORIZED:
-            raise AuthenticationFailed(
-                f"provider {self.endpoint.name!r} refused the access token of the swap",
-                operation="swap_status",
-                outcome=Outcome.REJECTED,
-            )
-        if answer.status == HTTPStatus.NOT_FOUND:
-            raise UnknownTransfer(f"provider {self.endpoint.name!r} has no such swap", transfer_id=swap_id)
+        answer = await self._call_of_swap("swap_status", swap_id, "", access_token)
         return self._read("swap_status", answer, _read_status)
 
     async def release_of(self, swap_id: SwapId, access_token: bytes) -> Mapping[str, JsonValue] | None:
@@ -194,6 +189,48 @@ class ProviderClient:
         """
         release = (await self.swap_status(swap_id, access_token)).get("release")
         return release if isinstance(release, Mapping) else None
+
+    async def completion_statement(self, terms: Terms, access_token: bytes) -> SignedStatement:
+        """The provider's statement of how the swap of these terms ended, checked by ``check_statement``.
+
+        Raises:
+            StatementRefused: it states nothing, or nothing yet (``retryable``).
+            ProofRefused: it is no statement of the terms' signer about this swap.
+            UnknownTransfer, AuthenticationFailed: as ``swap_status``.
+        """
+        answer = await self._call_of_swap("statement", terms.swap_id, "/statement", access_token)
+        code, message = _read_error(answer.value)
+        if answer.status != HTTPStatus.OK and code in ("end_not_final", "no_statement"):
+            refused = StatementRefused(
+                f"provider {self.endpoint.name!r} does not state how the transfer ended: {message}",
+                code=code,
+                operation="statement",
+                outcome=Outcome.REJECTED,
+                retryable=code == "end_not_final",
+            )
+            refused.retry_after = answer.retry_after
+            raise refused
+        signed = self._read("statement", answer, _read_statement)
+        check_statement(signed, terms)
+        return signed
+
+    async def _call_of_swap(self, operation: str, swap_id: SwapId, path: str, access_token: bytes) -> _Answer:
+        """Read what only the holder of a swap's token may.
+
+        Raises:
+            UnknownTransfer: the provider has no such swap.
+            AuthenticationFailed: the token belongs to another swap.
+        """
+        answer = await self._call("GET", f"/v1/swaps/{swap_id}{path}", access_token=access_token)
+        if answer.status == HTTPStatus.UNAUTHORIZED:
+            raise AuthenticationFailed(
+                f"provider {self.endpoint.name!r} refused the access token of the swap",
+                operation=operation,
+                outcome=Outcome.REJECTED,
+            )
+        if answer.status == HTTPStatus.NOT_FOUND:
+            raise UnknownTransfer(f"provider {self.endpoint.name!r} has no such swap", transfer_id=swap_id)
+        return answer
 
     async def _call(
         self, method: str, path: str, body: dict[str, JsonValue] | None = None, *, access_token: bytes | None = None
@@ -325,7 +362,17 @@ class ProviderClient:
 
 def _operation(operation: str) -> str:
     """The name of a remote call without the swap's id, so that calls of one kind have one name."""
-    return operation.rpartition("/")[0] if operation.startswith("/v1/swaps/") else operation
+    if not operation.startswith("/v1/swaps/"):
+        return operation
+    version, swaps, _, *rest = operation.removeprefix("/").split("/")
+    return "/" + "/".join((version, swaps, *rest))
+
+
+def _read_statement(answer: JsonValue) -> SignedStatement:
+    fields = JsonObject(answer, "completion statement")
+    signed = read_signed_statement(fields)
+    fields.end()
+    return signed
 
 
 def _read_status(answer: JsonValue) -> Mapping[str, JsonValue]:

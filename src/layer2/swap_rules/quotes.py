@@ -14,7 +14,7 @@ from layer2.legs.views import Side
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.money import BTC, checked_amount
 from layer2.model.transactions import Finality
-from layer2.swap_rules.timelocks import pairs_of
+from layer2.swap_rules.timelocks import is_pair
 from layer2.terms.documents import QuoteTerms, SignedQuote
 from layer2.terms.signing import check_quote_signature
 from layer2.terms.transfers import TransferRequest
@@ -45,7 +45,7 @@ def check_request(request: TransferRequest, own: TakerOffers, rules: TimelockSet
     amount = checked_amount(request.send_amount if request.amount is None else request.amount)
     if request.source is request.destination:
         raise InvalidRequest(f"source and destination are both {request.source.value}", code="same_layer")
-    if (request.source, request.destination) not in pairs_of(own.layers, rules):
+    if not is_pair(request.source, request.destination, own.layers, rules):
         raise InvalidRequest(
             f"swaps from {request.source.value} to {request.destination.value} are not possible", code="pair"
         )

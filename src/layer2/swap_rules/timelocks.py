@@ -23,6 +23,7 @@ __all__ = [
     "PairDurations",
     "check_margins",
     "check_settings",
+    "is_pair",
     "needed_on_source",
     "pair_durations",
     "pairs_of",
@@ -133,9 +134,25 @@ def pairs_of(
             if source_layer is destination_layer:
                 continue
             durations = pair_durations(source, destination, rules)
-            if max(durations.known, durations.source_deadline) <= rules.max_lock:
+            if _is_short_enough(durations, rules):
                 found[source_layer, destination_layer] = durations
     return found
+
+
+def is_pair(
+    source: Layer2ProtocolType,
+    destination: Layer2ProtocolType,
+    offers: Mapping[Layer2ProtocolType, LegOffer],
+    rules: TimelockSettings,
+) -> bool:
+    """Whether ``pairs_of`` these offers contains a pair."""
+    if source is destination or source not in offers or destination not in offers:
+        return False
+    return _is_short_enough(pair_durations(offers[source], offers[destination], rules), rules)
+
+
+def _is_short_enough(durations: PairDurations, rules: TimelockSettings) -> bool:
+    return max(durations.known, durations.source_deadline) <= rules.max_lock
 
 
 def check_settings(rules: TimelockSettings) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 from coincurve import PrivateKey, PublicKeyXOnly
 
 from layer2.contracts.htlc import HTLC_ADDRESS
-from layer2.errors import Layer2Error
+from layer2.errors import Layer2Error, StatementRefused
 from layer2.formats import bolt11, merkle_patricia
 from layer2.formats.bolt11_fields import InvoiceFields
 from layer2.formats.evm_abi import event_topic
@@ -31,6 +31,7 @@ from layer2.model.transactions import Finality, Preimage, SwapId
 from layer2.ports.clock import Clock
 from layer2.ports.journal import Json
 from layer2.ports.legs import HtlcLayer
+from layer2.proofs.statement import SignedStatement
 from layer2.provider_client import PairOffer, ProviderClient, ProviderEndpoint, ProviderInfo
 from layer2.swap_rules.agreement import SwapRequest, build_terms, provider_request
 from layer2.swap_rules.timelocks import pairs_of
@@ -229,6 +230,10 @@ class MockProvider(ProviderClient):
     async def release_of(self, swap_id: SwapId, access_token: bytes) -> Json | None:
         """None: the script of a transfer decides when it is refunded."""
         return None
+
+    async def completion_statement(self, terms: Terms, access_token: bytes) -> SignedStatement:
+        """Refuse: no node shows how a scripted transfer ended."""
+        raise StatementRefused("a mock provider has no nodes, and states nothing", transfer_id=terms.swap_id)
 
 
 def _fail(errors: list[Layer2Error]) -> None:

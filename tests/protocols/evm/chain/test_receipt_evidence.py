@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -204,3 +204,33 @@ async def test_evidence_of_another_chain_has_no_headers_here(bob: BobNetwork) ->
         stranger = EvmReceiptEvidence(evidence.protocol, header, 0, (), 0)
         with pytest.raises(error):
             await client.header_chain_async(stranger)
+
+
+async def test_a_header_of_another_chain_costs_one_request_for_a_block(
+    bob: BobNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evidence, client = await claimed(bob), await bob.client("taker")
+    bob.node.mine(30)
+    await client.header_chain_async(evidence)
+    asked: list[object] = []
+
+    async def block(node: EvmNode, ref: object) -> object:
+        asked.append(ref)
+        return await read(node, ref)
+
+    read: Any = EvmNode.block
+    monkeypatch.setattr(EvmNode, "block", block)
+    with pytest.raises(ProofUndecided):
+        await client.header_chain_async(replace(evidence, header=HEADER.encode()))
+    assert asked.count(HEADER.number) == 1
+    assert not set(asked) & set(range(HEADER.number + 1, 30))
+
+
+@pytest.mark.parametrize("number", [(1 << 63) - 1, 1 << 63, (1 << 64) - 1])
+async def test_a_block_far_above_the_head_is_undecided_also_at_a_height_that_nodes_refuse(
+    bob: BobNetwork, number: int
+) -> None:
+    evidence, client = await claimed(bob), await bob.client("taker")
+    header = replace(decode_header(evidence.header), number=number)
+    with pytest.raises(ProofUndecided):
+        await client.verify_proof_async(replace(evidence, header=header.encode()))

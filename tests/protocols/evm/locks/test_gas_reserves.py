@@ -98,3 +98,31 @@ async def test_what_was_asked_at_once_counts_together_and_what_came_to_nothing_i
     assert not await is_refused(provider, htlc(bob, 0))
     # The reservation of that swap has expired.
     assert not await is_refused(provider, htlc(bob, 3))
+
+
+async def test_a_swap_that_is_checked_again_counts_once(bob: BobNetwork) -> None:
+    provider = await bob.client("provider", priority_fee_per_gas_wei=THREE_FIT)
+    for number in (0, 0, 1, 0, 2, 0, 1, 2):
+        assert not await is_refused(provider, htlc(bob, number))
+    assert await is_refused(provider, htlc(bob, 3))
+
+
+async def test_a_check_costs_the_same_however_many_swaps_were_just_checked(
+    bob: BobNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider, computed = await bob.client("provider"), 0
+    reserve = FeeQuote.reserve
+
+    def counted(quote: FeeQuote, gas_limit: int, size: int) -> int:
+        nonlocal computed
+        computed += 1
+        return reserve(quote, gas_limit, size)
+
+    monkeypatch.setattr(FeeQuote, "reserve", counted)
+    costs: list[int] = []
+    for number in range(20):
+        computed = 0
+        await provider.legs.check_can_finish(htlc(bob, number), Side.PAYEE)
+        costs.append(computed)
+    assert costs[1] > 0
+    assert costs[19] == costs[1]

@@ -175,7 +175,10 @@ def block_name(value: object, index: int, *, allow_hash: bool = True) -> tuple[B
         case str() if allow_hash and len(value) == 66:
             return expect_bytes(value, index, 32), False
         case _:
-            return expect_number(value, index), False
+            number = expect_number(value, index)
+            if number >> 63:
+                raise _invalid(index, "blocknumber too high" if allow_hash else "block number larger than int64")
+            return number, False
 
 
 def storage_key(value: object) -> tuple[int, int]:

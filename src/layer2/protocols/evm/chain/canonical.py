@@ -8,14 +8,18 @@ from functools import partial
 from layer2.errors import FormatError, InvalidRequest, ProofRefused, ProofUndecided
 from layer2.legs.evidence import EvmEvidence
 from layer2.legs.lock_evidence import block_of, included_block, next_block
+from layer2.legs.shown import BlockRef
 from layer2.model.transactions import Finality
 from layer2.proofs.header_chain import MAX_HEADERS, check_ancestor
 from layer2.protocols.evm.chain.heads import HeadWatcher
 from layer2.protocols.evm.rpc.node import EvmNode
+from layer2.protocols.evm.rpc.node_answers import NodeBlock
 
 __all__ = ["header_chain", "is_canonical"]
 
 _HEADERS_AT_ONCE = 500
+_LARGEST_HEIGHT = (1 << 63) - 1
+"""Nodes refuse a larger one, and a refusal is no answer about the chain."""
 
 
 async def header_chain(
@@ -35,6 +39,10 @@ async def header_chain(
     if head.number - own.number > MAX_HEADERS:
         raise InvalidRequest(f"the chain would have {head.number - own.number} headers, the limit is {MAX_HEADERS}")
     headers: list[bytes] = []
+    # The first request shows a block of another chain. Without it, a forged header costs a request for each block.
+    at_its_height = await node.block(own.number) if own.number <= head.number else None
+    if at_its_height is None or at_its_height.hash != own.hash:
+        raise _no_ancestor(own, head, until)
     for first in range(own.number + 1, head.number + 1, _HEADERS_AT_ONCE):
         heights = range(first, min(first + _HEADERS_AT_ONCE, head.number + 1))
         blocks = await asyncio.gather(*[node.block(height) for height in heights])
@@ -42,11 +50,15 @@ async def header_chain(
     try:
         check_ancestor(own, headers, head.hash, partial(next_block, evidence))
     except ProofRefused as error:
-        raise ProofUndecided(
-            f"block {own.number} of the evidence is not, or not yet, an ancestor of the node's {until.value} head "
-            f"{head.number}; the chain may have been reorganised"
-        ) from error
+        raise _no_ancestor(own, head, until) from error
     return tuple(headers)
+
+
+def _no_ancestor(own: BlockRef, head: NodeBlock, until: Finality) -> ProofUndecided:
+    return ProofUndecided(
+        f"block {own.number} of the evidence is not, or not yet, an ancestor of the node's {until.value} head "
+        f"{head.number}; the chain may have been reorganised"
+    )
 
 
 async def is_canonical(
@@ -62,6 +74,8 @@ async def is_canonical(
     except ProofRefused:
         return False
     await watcher.read()
+    if own.number > _LARGEST_HEIGHT:
+        raise ProofUndecided("the node's chain does not reach the evidence's block yet")
     # One batch reads the block and the heads, so one node answers: another node behind the same address may follow an
     # abandoned branch.
     (head, finalized), (block,) = await node.heads.heads([finality, Finality.FINALIZED], [own.number])

@@ -102,6 +102,8 @@ class GasReserves:
         self._sum = _Sum()
         """Of all that is reserved."""
         self._checked: dict[bytes, tuple[_Needs, float]] = {}
+        """What swaps without a reserve need, and when they were checked; the earliest first."""
+        self._checked_sum = _Sum()
 
     def reserve(self, lock: HtlcLock, side: Side) -> None:
         """Reserve for an open swap until ``free``. This never fails, even if the price of gas rises."""
@@ -109,7 +111,7 @@ class GasReserves:
         # A lock that is known to be on the chain stays so.
         if self._reserved.get(lock_id) is None:
             self._put(lock_id, _needs(lock, side))
-        self._checked.pop(lock_id, None)
+        self._uncheck(lock_id)
 
     def observed(self, lock: HtlcLock, side: Side, *, is_on_chain: bool) -> None:
         """Note whether the amount of a lock has left the balance. It does nothing if none is reserved.
@@ -123,7 +125,7 @@ class GasReserves:
         """Release what is reserved for a lock. It does nothing if none is reserved."""
         lock_id = lock.lock_id
         self._put(lock_id, None)
-        self._checked.pop(lock_id, None)
+        self._uncheck(lock_id)
 
     def _put(self, lock_id: bytes, needs: _Needs | None) -> None:
         before = self._reserved.get(lock_id) if needs is not None else self._reserved.pop(lock_id)
@@ -132,6 +134,10 @@ class GasReserves:
         if needs is not None:
             self._reserved[lock_id] = needs
             self._sum.add(needs)
+
+    def _uncheck(self, lock_id: bytes) -> None:
+        if (checked := self._checked.pop(lock_id, None)) is not None:
+            self._checked_sum.add(checked[0], -1)
 
     async def check(self, lock: HtlcLock, side: Side) -> None:
         """Check that the account can pay for every act that this side may need, and for the lock in the native coin.
@@ -145,13 +151,15 @@ class GasReserves:
         lock_id = lock.lock_id
         price, balance = await asyncio.gather(self._fees.urgent_quote(), self._unspent())
         now = asyncio.get_running_loop().time()
-        self._checked = {other: (each, until) for other, (each, until) in self._checked.items() if until > now}
+        while self._checked and self._checked[first := next(iter(self._checked))][1] <= now - _CHECKED_SECONDS:
+            self._uncheck(first)
         own = self._reserved.get(lock_id)
         needs = _needs(lock, side) if own is None else own
         needed, others = needs.wei(price), 0
         if own is None:
-            checked = [each for other, (each, _) in self._checked.items() if other != lock_id]
-            others = self._sum.wei(price) + sum(each.wei(price) for each in checked)
+            others = self._sum.wei(price) + self._checked_sum.wei(price)
+            if (checked := self._checked.get(lock_id)) is not None:
+                others -= checked[0].wei(price)
         if balance < needed + others:
             others_text = f", and other open swaps {others}" if others else ""
             coins = needs.wei(price) - needs.gas(price)
@@ -159,7 +167,9 @@ class GasReserves:
             problem = f"the swap needs up to {needed} wei {what}{others_text}; the account has {balance}"
             raise self._fees.lack_of_gas(problem)
         if own is None:
-            self._checked[lock_id] = (needs, now + _CHECKED_SECONDS)
+            self._uncheck(lock_id)
+            self._checked[lock_id] = needs, now
+            self._checked_sum.add(needs)
 
     async def check_balance(self, messages: Sequence[Message], price: FeeQuote) -> None:
         """Check that the account can pay for acts of an open swap.
