@@ -28,11 +28,9 @@ export function readReceipt(encoding: Uint8Array): Receipt {
   expect(type !== undefined, "an empty receipt");
   if (type >= LEGACY) return readPlainReceipt(decodeRlpList(encoding));
   const items = decodeRlpList(encoding.subarray(1));
-  if (type !== DEPOSIT) {
-    expect(TYPES.includes(type), "an unknown type of receipt");
-    return readPlainReceipt(items);
-  }
-  expect(items.length === 6, "a deposit without nonce and version");
+  expect(type === DEPOSIT || TYPES.includes(type), "an unknown type of receipt");
+  if (type !== DEPOSIT || items.length === 4) return readPlainReceipt(items);
+  expect(items.length === 6, "a deposit with neither four nor six fields");
   integerOf(items[4], 8);
   integerOf(items[5], 8);
   return readCommonFields(items);
