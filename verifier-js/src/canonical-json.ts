@@ -11,8 +11,21 @@ const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const LONE_SURROGATE = /\p{Surrogate}/u;
 
-/** Counts brackets outside strings, before anything is parsed. */
-function expectDepth(file: Uint8Array, levels: number): void {
+/** What a file may have at most. */
+export interface Limits {
+  /** Bytes. */
+  readonly length: number;
+  /** The characters `,`, `[` and `{`, together, also in strings: they bound the number of values. */
+  readonly separators: number;
+  /** Levels of lists and objects. */
+  readonly depth: number;
+}
+
+/** Checks the limits before anything is parsed. */
+function expectLimits(file: Uint8Array, limits: Limits): void {
+  expect(file.length <= limits.length, `longer than ${limits.length} bytes`);
+  const separators = file.reduce((count, byte) => count + (byte === 0x2c || byte === 0x5b || byte === 0x7b ? 1 : 0), 0);
+  expect(separators <= limits.separators, "too many values");
   let depth = 0;
   let inString = false;
   for (let at = 0; at < file.length; at++) {
@@ -24,7 +37,7 @@ function expectDepth(file: Uint8Array, levels: number): void {
       inString = true;
     } else if (byte === 0x7b || byte === 0x5b) {
       depth++;
-      expect(depth <= levels, "too many levels of lists and objects");
+      expect(depth <= limits.depth, "too many levels of lists and objects");
     } else if (byte === 0x7d || byte === 0x5d) {
       depth--;
     }
@@ -58,9 +71,8 @@ export function isList(value: JsonValue): value is readonly JsonValue[] {
  * JSON.parse alone loses repeated names and the forms of numbers. The comparison with the canonical form of what was read finds
  * both, because only one text has a given canonical form: itself.
  */
-export function parseCanonical(file: Uint8Array, maxLength: number, maxDepth: number): JsonValue {
-  expect(file.length <= maxLength, `longer than ${maxLength} bytes`);
-  expectDepth(file, maxDepth);
+export function parseCanonical(file: Uint8Array, limits: Limits): JsonValue {
+  expectLimits(file, limits);
   let text: string;
   let value: JsonValue;
   try {

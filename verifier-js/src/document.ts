@@ -76,21 +76,21 @@ export interface Document {
   readonly destinationLeg: Evidence | null;
 }
 
-const MAX_LENGTH = 1_000_000;
-const MAX_DEPTH = 64;
+const LIMITS = { length: 1_000_000, separators: 10_000, depth: 64 };
 const MAX_ATTESTATIONS = 2;
 const MAX_INDEX = 2 ** 32;
 const MAX_NODES = 64;
 const MAX_ITEM = 100_000;
 const MAX_HEADER = 2000;
 const MAX_STATE_NODE = 532;
-const MAX_HEADERS = 2016;
+const MAX_BITCOIN_HEADERS = 2016;
+const MAX_ROOTSTOCK_HEADERS = 144;
 const MAX_TRANSACTION = 400_000;
 const MAX_PATH = 32;
 
 export function readDocument(file: Uint8Array): Document {
   return within("format", () => {
-    const fields = new Fields(parseCanonical(file, MAX_LENGTH, MAX_DEPTH), [
+    const fields = new Fields(parseCanonical(file, LIMITS), [
       "version",
       "terms",
       "attestations",
@@ -170,7 +170,7 @@ function readRootstockReceipt(value: JsonValue): RootstockReceipt {
   const fields = new Fields(value, ["type", "headers", "transaction_index", "receipt", "receipt_proof", "log_index"]);
   return {
     type: "rootstock_receipt",
-    headers: fields.listOfBytes("headers", MAX_HEADERS, MAX_ITEM),
+    headers: fields.listOfBytes("headers", MAX_ROOTSTOCK_HEADERS, MAX_ITEM),
     transactionIndex: fields.number("transaction_index", MAX_INDEX),
     receipt: fields.bytes("receipt", MAX_ITEM),
     receiptProof: fields.listOfBytes("receipt_proof", MAX_NODES, MAX_ITEM),
@@ -197,7 +197,7 @@ function readBitcoinSpend(value: JsonValue): BitcoinSpend {
   ]);
   return {
     type: "bitcoin_spend",
-    headers: fields.listOfBytes("headers", MAX_HEADERS, MAX_ITEM),
+    headers: fields.listOfBytes("headers", MAX_BITCOIN_HEADERS, MAX_ITEM),
     funding: fields.bytes("funding", MAX_TRANSACTION),
     transaction: fields.bytes("transaction", MAX_TRANSACTION),
     input: fields.number("input", MAX_INDEX),

@@ -5,7 +5,7 @@ import { canonicalForm, parseCanonical } from "../src/canonical-json.js";
 import { Malformed } from "../src/error.js";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
-const parse = (file: Uint8Array) => parseCanonical(file, 1000, 4);
+const parse = (file: Uint8Array) => parseCanonical(file, { length: 1000, separators: 500, depth: 4 });
 
 for (const text of [
   "{}",
@@ -90,6 +90,11 @@ test("a file above the limit is refused before it is parsed", () => {
 
 test("a deep file is refused before it is parsed", () => {
   assert.throws(() => parse(bytes("[".repeat(900))), /too many levels/);
+});
+
+test("a file with too many values is refused before it is parsed", () => {
+  assert.equal(parse(bytes(`"${",".repeat(500)}"`)), ",".repeat(500));
+  assert.throws(() => parse(bytes(`"${",[{".repeat(167)}"`)), /too many values/);
 });
 
 test("a name of JavaScript's own is a name as any other", () => {
