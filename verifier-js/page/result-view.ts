@@ -4,8 +4,11 @@ import type { CompletionStatement, Report } from "../src/index.js";
 import { satoshi, time } from "./amounts.js";
 import { code, description, element } from "./dom.js";
 import { legView } from "./leg-view.js";
-import type { Verdict } from "./verdict.js";
+import { isConfirmed, type Verdict } from "./verdict.js";
 import { OUTCOMES, POINTS, REASONS } from "./wording.js";
+
+const NOT_CONFIRMED =
+  "Anyone can make a file that states this. Name the provider, and a header that you trust or the work that you require, below “What you require”.";
 
 // No proof shows these, whatever the policy is.
 const NEVER_SHOWN = [
@@ -14,23 +17,23 @@ const NEVER_SHOWN = [
   "any time except that of the block: the provider states the other times",
 ];
 
-/** A mark beside the verdict, so that it does not depend on colour. */
-const MARKS: Readonly<Record<Verdict["kind"], string>> = { valid: "✓", undecided: "?", refused: "✗" };
+/** How a result looks. A mark beside it means that it does not depend on colour. */
+const MARKS = { confirmed: "✓", open: "?", refused: "✗" } as const;
+
+function appearanceOf(verdict: Verdict): keyof typeof MARKS {
+  if (verdict.kind === "valid" && isConfirmed(verdict.report)) return "confirmed";
+  return verdict.kind === "refused" ? "refused" : "open";
+}
 
 export function headline(verdict: Verdict): string {
   switch (verdict.kind) {
     case "valid":
-      return OUTCOMES[verdict.report.outcome];
+      return (isConfirmed(verdict.report) ? "" : "Not confirmed: the file states: ") + OUTCOMES[verdict.report.outcome];
     case "undecided":
       return `Undecided: ${REASONS.level.toLowerCase()}`;
     case "refused":
       return `Refused: ${REASONS[verdict.error.reason].toLowerCase()} (${verdict.error.reason})`;
   }
-}
-
-/** Whether any leg with a block is not confirmed: then the outcome is what the file states, and no more. */
-function isUnconfirmed({ source, destination }: Report): boolean {
-  return [source, destination].some((leg) => leg.block !== undefined && ["offline", "stated"].includes(leg.level));
 }
 
 function openPoints(report: Report): HTMLElement {
@@ -82,9 +85,7 @@ function reportView(report: Report): HTMLElement {
   return element(
     "div",
     {},
-    isUnconfirmed(report)
-      ? element("p", { class: "warning" }, "The file states this. Nothing confirms that its blocks exist: see the levels of the legs.")
-      : undefined,
+    isConfirmed(report) ? undefined : element("p", { class: "warning" }, NOT_CONFIRMED),
     element("div", { class: "legs" }, legView("Source", report.source), legView("Destination", report.destination)),
     openPoints(report),
     report.statement && statementView(report.statement),
@@ -94,11 +95,12 @@ function reportView(report: Report): HTMLElement {
 
 /** A part of the page that opens and closes. */
 export function resultView(name: string, verdict: Verdict, isOpen: boolean): HTMLDetailsElement {
-  const mark = element("span", { class: "mark", "aria-hidden": "true" }, MARKS[verdict.kind]);
+  const appearance = appearanceOf(verdict);
+  const mark = element("span", { class: "mark", "aria-hidden": "true" }, MARKS[appearance]);
   const title = element("h3", {}, mark, ` ${name}`);
   const view = element(
     "details",
-    { class: verdict.kind },
+    { class: appearance },
     element("summary", {}, title, element("p", { class: "headline" }, headline(verdict))),
     verdict.kind === "refused" ? element("p", {}, verdict.error.message) : reportView(verdict.report),
   );

@@ -18,6 +18,11 @@ export function verdictOn(file: Uint8Array, policy: Policy, options: CheckOption
   }
 }
 
+/** Whether the policy confirms the outcome. Otherwise the file only states it: anyone can make such a file. */
+export function isConfirmed(report: Report): boolean {
+  return !report.openPoints.some(({ point }) => point === "header" || point === "provider");
+}
+
 /** For each payment hash of more than one file, the places of these files: each payment counts once. */
 export function repeatedPayments(verdicts: readonly Verdict[]): number[][] {
   const places = new Map<string, number[]>();
@@ -29,11 +34,15 @@ export function repeatedPayments(verdicts: readonly Verdict[]): number[][] {
   return [...places.values()].filter((files) => files.length > 1);
 }
 
+function nameOf(report: Report): string {
+  return isConfirmed(report) ? report.outcome : `${report.outcome} but not confirmed`;
+}
+
 /** How many files have each verdict, in one sentence. */
 export function summaryOf(verdicts: readonly Verdict[]): string {
   const counts = new Map<string, number>();
   for (const verdict of verdicts) {
-    const name = verdict.kind === "valid" ? verdict.report.outcome : verdict.kind;
+    const name = verdict.kind === "valid" ? nameOf(verdict.report) : verdict.kind;
     counts.set(name, (counts.get(name) ?? 0) + 1);
   }
   const parts = [...counts].map(([name, count]) => `${count} ${name}`);

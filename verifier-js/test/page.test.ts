@@ -7,7 +7,7 @@ import { decimal, grouped, satoshi, time } from "../page/amounts.js";
 import { readHeaders, readPolicy, wantedHeaders, type PolicyTexts } from "../page/policy-form.js";
 import { headline } from "../page/result-view.js";
 import { repeatedPayments, summaryOf, verdictOn } from "../page/verdict.js";
-import { policyFromJson } from "../src/index.js";
+import { policyFromJson, verifyProof } from "../src/index.js";
 import { fileOf, vector, VECTORS } from "./vectors.js";
 
 const PAGE = readFileSync(new URL("../../dist/page/check-proofs.html", import.meta.url), "utf-8");
@@ -126,13 +126,28 @@ test("the summary counts each verdict, and names payments that count once", () =
     verdictOn(fileOf(vector("bitcoin/refund")), {}, {}),
     verdictOn(fileOf(vector("format/empty")), {}, {}),
   ];
-  assert.equal(summaryOf(verdicts), "4 files checked: 1 completed, 1 undecided, 1 refunded, 1 refused.");
+  assert.equal(summaryOf(verdicts), "4 files checked: 1 completed but not confirmed, 1 undecided, 1 refunded but not confirmed, 1 refused.");
   assert.deepEqual(repeatedPayments(verdicts.slice(0, 2)), [[0, 1]]);
   assert.deepEqual(repeatedPayments(verdicts.slice(3)), []);
 });
 
-test("every vector has a headline", () => {
-  for (const each of VECTORS) assert.match(headline(verdictOn(fileOf(each), {}, {})), /^[A-Z][a-z]+: [a-z]/);
+test("a result that nothing confirms says so in its headline", () => {
+  assert.match(headline(verdictOn(COMPLETED, {}, {})), /^Not confirmed: /);
+  const each = vector("header-chain/the-block-itself");
+  const trusted = policyFromJson(each.policy);
+  assert.match(headline(verdictOn(fileOf(each), trusted, {})), /^Not confirmed: /);
+  const { provider } = verifyProof(fileOf(each)).terms;
+  const named = { ...trusted, providers: new Set([provider]) };
+  assert.equal(headline(verdictOn(fileOf(each), named, {})), "Completed: both legs were collected");
+});
+
+test("the result of each reason names it", () => {
+  const refused = new Map(VECTORS.filter((each) => each.verdict === "refused").map((each) => [each.result, each]));
+  assert.ok(refused.size > 40);
+  for (const [reason, each] of refused) {
+    const verdict = verdictOn(fileOf(each), policyFromJson(each.policy), {});
+    if (reason !== "header_chain") assert.match(headline(verdict), new RegExp(`^Refused: .*\\(${reason}\\)$`));
+  }
 });
 
 test("amounts and times are exact", () => {
