@@ -136,6 +136,7 @@ def test_a_transfer_from_quote_to_proof(home: Path) -> None:
     assert placed.envelope["data"]["source"]["level"] == "trusted_header"
     check_the_storage(home)
     check_is_completed(home, transfer["transfer_id"])
+    check_a_stranger_completes_it(home)
 
 
 def check_the_storage(home: Path) -> None:
@@ -181,6 +182,43 @@ def check_is_completed(home: Path, transfer_id: str) -> None:
     assert layer2("proof", "complete", "stated.json", "--json", cwd=home).status == 0
     assert (home / "stated.json").read_bytes() == stated_file
     assert (home / "one.json").read_bytes() == before
+
+
+def check_a_stranger_completes_it(home: Path) -> None:
+    """Whoever has the file and a node adds the evidence of the lock; the statement is only for the taker."""
+    proof = TransferProof.load(home / "one.json")
+    file = replace(proof, source_leg=None, statement=None).save(home / "half.json")
+    given = file.read_bytes()
+    words, journal = ("proof", "complete", "half.json"), str(home / "none.sqlite")
+    ran = layer2(*words, "--output", "whole.json", "--json", cwd=home, LAYER2_JOURNAL__PATH=journal)
+    assert ran.status == 0, ran.err
+    data = ran.envelope["data"]
+    assert (data["file"], data["added"], data["outcome"]) == ("whole.json", ["source"], "completed")
+    assert data["not_added"]["statement"]["code"] == "unknown_transfer"
+    assert not Path(journal).exists()
+    assert layer2("proof", "verify", "whole.json", "--node", cwd=home).status == 0
+    for_people = layer2(*words, "--output", "whole.json", cwd=home, LAYER2_JOURNAL__PATH=journal)
+    assert "added      evidence of the source: from the storage on BOB after block" in for_people.out
+    assert "not added  the completion statement: the journal has no transfer" in for_people.out
+    dead = "http://127.0.0.1:9"
+    down = layer2(*words, "--json", cwd=home, LAYER2_JOURNAL__PATH=journal, LAYER2_BOB__RPC_URL=dead)
+    assert (down.status, down.envelope["data"]["added"], down.envelope["data"]["file"]) == (5, [], None)
+    assert set(down.envelope["data"]["not_added"]) == {"source", "statement"}
+    assert file.read_bytes() == given
+    # The taker, whose node is down, still gets the statement of what has evidence.
+    known = layer2(
+        "proof",
+        "complete",
+        "one.json",
+        "--storage",
+        "--output",
+        "whole.json",
+        "--json",
+        cwd=home,
+        LAYER2_BOB__RPC_URL=dead,
+    )
+    assert (known.status, known.envelope["data"]["added"]) == (0, ["statement"]), known.err
+    assert known.envelope["data"]["not_added"]["source"]["code"] == "node_unreachable"
 
 
 def test_an_invented_header_is_not_on_the_nodes_chain_under_any_proof(home: Path) -> None:

@@ -16,11 +16,13 @@ from layer2.manager.background import Repeated
 from layer2.model.transactions import SwapId
 from layer2.ports.journal import Role, SwapJournal, SwapRecord
 from layer2.proofs.model import TransferProof
+from layer2.proofs.statement import SignedStatement
 from layer2.provider_client import ProviderClient
-from layer2.swap_engine.records import record_state, record_terms
+from layer2.swap_engine.records import record_state
 from layer2.swap_rules.states import TakerCompleted, TakerRefunded
+from layer2.terms.documents import Terms
 
-__all__ = ["Statements", "completed_proof"]
+__all__ = ["Statements", "statement_of"]
 
 LOG: Final = logging.getLogger("layer2.manager")
 _POLL_SECONDS: Final = 1.0
@@ -30,23 +32,20 @@ others. After the last one, ``layer2 proof complete`` asks."""
 _MOST_WAITING: Final = 10_000
 
 
-async def completed_proof(record: SwapRecord, proof: TransferProof | None, provider: ProviderClient) -> TransferProof:
-    """The proof of an ended transfer with the provider's statement, which is asked for once.
+async def statement_of(record: SwapRecord, terms: Terms, provider: ProviderClient) -> SignedStatement:
+    """The provider's statement of how a transfer ended, which is asked for once.
 
     Args:
         record: of the taker's journal; it has the access token.
-        proof: None if the transfer left no evidence: the result then has the terms and the statement.
 
     Raises:
-        StatementRefused: the provider states nothing, or nothing yet; or the record has no terms or no token.
-        ProofRefused: the provider's answer is no statement about this transfer, or contradicts the evidence.
+        StatementRefused: the provider states nothing, or nothing yet; or the record has no token.
+        ProofRefused: the provider's answer is no statement about these terms.
         NodeError, UnknownTransfer: as ``ProviderClient.completion_statement``.
     """
-    signed = record_terms(record)
-    if signed is None or record.access is None:
+    if record.access is None:
         raise StatementRefused("no terms were agreed with the provider", transfer_id=record.swap_id)
-    bare = TransferProof(signed, None, None) if proof is None else proof
-    return bare.with_statement(await provider.completion_statement(bare.terms.terms, record.access))
+    return await provider.completion_statement(terms, record.access)
 
 
 @dataclass(slots=True)
@@ -119,7 +118,10 @@ class Statements:
         if record is None or not record.is_final or provider is None:
             return
         data = await self._journal.load_proof(swap_id)
-        proof = None if data is None else TransferProof.from_bytes(data)
-        if proof is None or proof.statement is None:
-            completed = await completed_proof(record, proof, provider)
-            await self._journal.save_proof(swap_id, completed.to_bytes())
+        if data is None:
+            # A statement alone is no proof.
+            return
+        proof = TransferProof.from_bytes(data)
+        if proof.statement is None:
+            statement = await statement_of(record, proof.terms.terms, provider)
+            await self._journal.save_proof(swap_id, proof.with_statement(statement).to_bytes())
