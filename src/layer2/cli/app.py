@@ -80,7 +80,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "proof_completing:complete",
         "Add to a proof the evidence of your nodes and the statement of its provider.",
     ),
-    "proof headers": ("proof_commands:headers", "Write the headers that connect a proof to a later block."),
+    "proof headers": ("proof_headers:headers", "Write the headers that connect a proof to a later block."),
     "proof show": ("proof_commands:show", "Show the terms of a proof: the parties, the amounts and the deadlines."),
     "proof challenge": (
         "holder_commands:challenge",

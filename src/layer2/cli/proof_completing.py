@@ -10,7 +10,7 @@ from typing import Final
 from layer2.assembly import journal_place, reading_client
 from layer2.cli.journal_reading import existing_journal
 from layer2.cli.output import Result
-from layer2.cli.proof_commands import load
+from layer2.cli.proof_file import load
 from layer2.cli.session import InSession
 from layer2.cli.wording import at_time, fields_of
 from layer2.config import Layer2Config
