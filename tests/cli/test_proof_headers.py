@@ -71,3 +71,11 @@ def test_a_file_that_is_wrong_at_its_start_is_not_read_to_its_end(tmp_path: Path
     )
     assert ran.status == 1
     assert "header 1, of which the oldest is the first" in ran.err
+
+
+def test_headers_are_not_written_over_the_proof(tmp_path: Path) -> None:
+    made.to_lightning().save(tmp_path / "one.json")
+    before = (tmp_path / "one.json").read_bytes()
+    ran = layer2_here("proof", "headers", "one.json", "./one.json", "--json", cwd=tmp_path)
+    assert (ran.status, ran.envelope["error"]["code"]) == (3, "usage"), ran.err
+    assert (tmp_path / "one.json").read_bytes() == before
