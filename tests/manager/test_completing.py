@@ -206,7 +206,7 @@ async def test_a_provider_that_gives_no_statement_does_not_lose_the_evidence(
 async def test_if_nothing_could_be_added_the_first_reason_is_raised(config: Layer2Config) -> None:
     done = await completed(NOTHING_OF_BOB, config, FakeNode(status=None), is_known=False)
     assert done.proof == NOTHING_OF_BOB
-    with pytest.raises(ProofUndecided, match="still open, or nobody ever made it"):
+    with pytest.raises(ProofUndecided, match="still open, or was never made"):
         done.result()
 
 
@@ -215,7 +215,7 @@ async def test_a_statement_alone_is_no_proof(config: Layer2Config, states: Any) 
     states(signed(statement(bare.terms.terms, StatedOutcome.REFUNDED)))
     done = await completed(bare, config, FakeNode(status=None))
     assert (done.added, done.proof) == ((), bare)
-    assert "alone is no proof" in done.problems[Part.STATEMENT].message
+    assert "alone is not a proof" in done.problems[Part.STATEMENT].message
     with pytest.raises(ProofUndecided):
         done.result()
 

@@ -159,7 +159,7 @@ async def _evidence(leg: EvmLeg, terms: Terms, client: object | None) -> EvmStor
     evidence = await client.storage_evidence_async(Htlc(leg, terms.payment_hash, terms_hash(terms)))
     if evidence is None:
         raise ProofUndecided(
-            f"your {leg.protocol.value} node shows no end of the lock: it is still open, or nobody ever made it"
+            f"your {leg.protocol.value} node shows no end of the lock: it is still open, or was never made"
         )
     return evidence
 
@@ -193,7 +193,7 @@ def _with(proof: TransferProof, part: Part, new: LegEvidence | SignedStatement, 
     """
     if isinstance(new, SignedStatement):
         if not _names_block(proof):
-            raise ProofRefused("evidence", "a completion statement alone is no proof: no leg has evidence of a block")
+            raise ProofRefused("evidence", "a completion statement alone is not a proof: no leg has evidence of a block")
         completed = replace(proof, statement=new)
         check_proof(completed, policy)
         return completed
