@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from layer2.legs.receipts import block_of
 
 from layer2.errors import NodeUnreachable, ProofUndecided, StatementRefused
 from layer2.formats.json_object import JsonObject
 from layer2.legs.evm import EvmLeg
+from layer2.legs.lock_evidence import block_of
 from layer2.legs.views import LegState
 from layer2.model.transactions import Finality, SwapId
 from layer2.ports.journal import Delivery, Intent

@@ -193,7 +193,9 @@ def _with(proof: TransferProof, part: Part, new: LegEvidence | SignedStatement, 
     """
     if isinstance(new, SignedStatement):
         if not _names_block(proof):
-            raise ProofRefused("evidence", "a completion statement alone is not a proof: no leg has evidence of a block")
+            raise ProofRefused(
+                "evidence", "a completion statement alone is not a proof: no leg has evidence of a block"
+            )
         completed = replace(proof, statement=new)
         check_proof(completed, policy)
         return completed
