@@ -17,7 +17,7 @@ from unittest import mock
 from forking import fork
 from layer2.cli.app import run
 
-__all__ = ["Ran", "layer2", "layer2_here"]
+__all__ = ["Ran", "layer2", "layer2_here", "no_traceback"]
 
 PROGRAM = [sys.executable, "-c", "from layer2.cli import main; main()"]
 
@@ -83,3 +83,9 @@ def layer2_here(*words: str, cwd: Path, **environment: str) -> Ran:
         root.handlers[:] = handlers
         root.setLevel(level)
     return Ran(status, out.getvalue(), err.getvalue())
+
+
+def no_traceback(ran: Ran) -> None:
+    """Check that stderr has one error and no traceback."""
+    assert "Traceback" not in ran.err
+    assert ran.err.count("error:") == 1

@@ -128,7 +128,9 @@ def check_lightning(
     require(invoice.amount_msat == int(leg["amount_msat"]) == amount * 1000, "6 invoice_amount")
     require(invoice.payee == leg["payee"], "6 invoice_payee")
     once = fields_that_come_once(leg["invoice"])
-    require(len(once) == len(set(once)), "6 invoice_ambiguous")
+    require(all(length == FIXED_LENGTHS.get(letter, length) for letter, length in once), "6 invoice")
+    letters = [letter for letter, _ in once]
+    require(len(letters) == len(set(letters)), "6 invoice_ambiguous")
     expires_at = invoice.date + (3600 if invoice.expiry is None else invoice.expiry)
     require(invoice.date - 60 <= terms["issued_at"] <= expires_at, "6 invoice_time")
     if evidence is None:
@@ -139,14 +141,14 @@ def check_lightning(
     return "collected"
 
 
-def fields_that_come_once(invoice: str) -> str:
-    """The letters of the tagged fields that BOLT 11 allows once, each as often as it comes with a right length."""
+def fields_that_come_once(invoice: str) -> list[tuple[str, int]]:
+    """Letter and length of each of the tagged fields that BOLT 11 allows once."""
     # Between the timestamp of seven letters, and the signature and checksum of 110.
-    data, found = invoice[invoice.rindex("1") + 8 : -110], ""
+    data, found = invoice[invoice.rindex("1") + 8 : -110], list[tuple[str, int]]()
     while data:
         letter, length = data[0], CHARSET.index(data[1]) * 32 + CHARSET.index(data[2])
-        if letter in "psdmnhxc9" and length == FIXED_LENGTHS.get(letter, length):
-            found += letter
+        if letter in "psdmnhxc9":
+            found.append((letter, length))
         data = data[3 + length :]
     return found
 

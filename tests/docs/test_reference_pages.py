@@ -79,9 +79,24 @@ def test_the_codes_of_transfers_are_explained() -> None:
     for package in ("assembly", "manager", "provider_client"):
         sources += (ROOT / "src/layer2" / package).glob("*.py")
     raised = {code for source in sources for code in re.findall(r'code="(\w+)"', source.read_text(encoding="utf-8"))}
-    table = rows("docs/errors.md", "Codes of quotes and transfers")
+    table = [row for part in ("quotes and transfers", "proofs") for row in rows("docs/errors.md", f"Codes of {part}")]
     explained = {code for row in table for code in named(row[0])}
     assert {code for code in raised - explained if not code.startswith(("quote_", "terms_"))} == set()
+
+
+def test_the_codes_of_proofs_are_those_of_the_code() -> None:
+    package = ROOT / "src/layer2"
+    sources = [*(package / "proofs").glob("*.py"), *(package / "cli").glob("proof_*.py")]
+    sources += [
+        package / "cli/holder_commands.py",
+        package / "manager/completing.py",
+        package / "provider/statements.py",
+    ]
+    texts = "".join([source.read_text(encoding="utf-8") for source in sources])
+    raised = {*re.findall(r'code="(\w+)"', texts), *re.findall(r'"((?:undeclared|proof_of)_\w+)"', texts)}
+    explained = {code for row in rows("docs/errors.md", "Codes of proofs") for code in named(row[0])}
+    # Wrong use of a command, or of a policy's file, has the codes of every command and of every file.
+    assert explained - {"from_storage"} == raised - {"usage", "not_toml", "unknown_key", "wrong_value"}
 
 
 def test_the_codes_of_an_evm_layer_are_those_of_its_client() -> None:

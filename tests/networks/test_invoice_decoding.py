@@ -155,6 +155,7 @@ STRICTER = {
     "a high s": "BOLT 11 rejects a named payee's signature with a high s",
     "recovery id is not": "BOLT 11 defines 0 to 3; lnd does not check it if the payee is named",
     "fallback address": "witness programs of versions 2 to 16 have 2 to 40 bytes (BIP 141); lnd skips them unread",
+    "has a wrong length": "BOLT 11: a payer fails if a field of fixed length has another one; lnd skips it",
 }
 """Invoices that ``decode`` refuses and lnd accepts: part of the refusal, and the reason."""
 UNREAD_PATHS = "blinded paths are detected but not decoded"

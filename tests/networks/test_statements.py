@@ -17,12 +17,11 @@ from layer2 import (
     TransferRefunded,
     check_proof,
 )
-from layer2.assembly import journal_place
-from layer2.cli.journal_reading import existing_journal
-from layer2.cli.proof_completing import with_statement
 from layer2.errors import StatementRefused
+from layer2.manager.completing import Part, complete
 from layer2.model.transactions import SwapId
 from layer2.proofs import ProofLevel, ProofPolicy, ProofReport, Requirement, StatedFinality
+from layer2.swap_engine.records import record_terms
 from networks.misbehaving import CANNOT_PAY
 from networks.swaps import AMOUNT, DIRECTIONS, Swaps
 from networks.waiting import until
@@ -101,8 +100,35 @@ async def test_a_running_manager_gets_the_statement_of_a_refund(swaps: Swaps) ->
         proof = await stated(layers, refunded.value.transfer_id)
     report = checked(proof, swaps)
     assert report.outcome is ProofOutcome.REFUNDED
-    # A payment that was never made leaves no evidence, so the statement is all that there is.
-    assert report.destination.outcome is None
+    # A payment that was never made leaves no evidence.
+    assert (report.destination.outcome, report.destination.level) == (None, ProofLevel.STATED)
+
+
+@pytest.mark.starts_provider
+async def test_a_refund_without_evidence_has_no_proof_also_with_a_statement(swaps: Swaps) -> None:
+    source, destination = DIRECTIONS["lightning_to_bob"]
+    swaps.provider.start(CANNOT_PAY)
+    async with swaps.manager() as layers, swaps.quick_finality():
+        with pytest.raises(TransferRefunded) as refunded:
+            await layers.cross_layer_transfer_async(BTC, AMOUNT, source, destination, timeout=60)
+        assert refunded.value.transfer_id is not None
+        assert refunded.value.proof is None
+        transfer_id = SwapId(refunded.value.transfer_id)
+        record = await layers._entered().records.load(transfer_id)
+        signed = record_terms(record)
+        assert signed is not None
+        bare = TransferProof(signed, None, None)
+
+        async def is_stated() -> bool:
+            done = await complete(
+                bare, record, swaps.config(), layers._entered().clients, from_storage=False, seconds=10
+            )
+            assert done.proof == bare
+            assert isinstance(done.problems[Part.DESTINATION], ProofUndecided)
+            return done.problems[Part.STATEMENT].code == "proof_refused"
+
+        await until(is_stated, "the provider states how the transfer ended, and there is no proof to add it to")
+        assert await layers._entered().records.proof(transfer_id) is None
 
 
 async def test_a_provider_states_nothing_before_its_end_is_final_and_states_it_after_a_restart(swaps: Swaps) -> None:
@@ -112,17 +138,14 @@ async def test_a_provider_states_nothing_before_its_end_is_final_and_states_it_a
             await layers.wait_for_transfer_async(transfer_id, timeout=60)
     swaps.provider.kill()
     swaps.provider.start()
-    config = swaps.config()
-    async with existing_journal(journal_place(config)) as journal:
-        record = await journal.load(SwapId(transfer_id))
-        assert record is not None
-        data = await journal.load_proof(SwapId(transfer_id))
-        assert data is not None
-        proof = TransferProof.from_bytes(data)
+    async with Layer2Manager(swaps.config()) as layers:
+        stored = await layers._entered().records.proof(SwapId(transfer_id))
+        assert stored is not None
+        proof = replace(stored, statement=None)
 
         async def is_stated() -> bool:
             try:
-                found.append(await with_statement(config, record, proof))
+                found.append(await layers.complete_proof_async(proof))
             except StatementRefused as error:
                 refusals.append(error)
             return bool(found)

@@ -295,9 +295,12 @@ def test_no_evidence_of_a_bitcoin_leg_is_known() -> None:
     assert refusal(made.to_lightning(made.terms(destination=other))) == "payment_hash"
 
 
-def test_a_policys_tokens_name_their_decimals() -> None:
+@pytest.mark.parametrize(
+    "tokens", [{60808: frozenset({made.TOKEN})}, frozenset({made.TOKEN})], ids=["no decimals", "no chains"]
+)
+def test_a_policys_tokens_name_their_decimals(tokens: Any) -> None:
     with pytest.raises(InvalidRequest, match="decimals"):
-        replace(STRICT, tokens={60808: frozenset({made.TOKEN})})  # type: ignore[dict-item]  # the mistake
+        replace(STRICT, tokens=tokens)
 
 
 def test_evidence_of_one_layer_does_not_count_for_the_other() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,8 +18,9 @@ from layer2.legs.evidence import EvmReceiptEvidence
 from layer2.legs.evm_evidence import next_block
 from layer2.legs.shown import BlockRef, OpenPoint
 from layer2.model.layers import Layer2ProtocolType
+from layer2.proofs import header_chain
 from layer2.proofs.checking import check_proof
-from layer2.proofs.header_chain import MAX_HEADERS, check_ancestor, read_headers, write_headers
+from layer2.proofs.header_chain import MAX_HEADERS, ancestors, check_ancestor, read_headers, write_headers
 from layer2.proofs.policy import OFFLINE, ProofLevel
 from proofs import made_proofs as made
 
@@ -105,8 +108,33 @@ def test_a_flipped_bit_in_any_header_is_refused(place: int, data: st.DataObject)
     refusal(tuple(headers), trusted)
 
 
-def test_a_chain_is_bounded() -> None:
-    assert "the maximum is" in refusal((b"",) * (MAX_HEADERS + 1), bytes(32))
+def test_a_chain_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert MAX_HEADERS == 262_144
+    monkeypatch.setattr(header_chain, "MAX_HEADERS", 3)
+    headers = encoded(chain(4))
+    check_ancestor(BLOCK, headers[:3], keccak256(headers[2]), next_block)
+    assert ancestors(BOB, headers[:3], keccak256(headers[2]))
+    assert "more than 3 headers" in refusal(headers, keccak256(headers[3]))
+    with pytest.raises(ProofRefused, match="more than 3 headers"):
+        ancestors(BOB, headers, keccak256(headers[3]))
+
+
+def test_headers_from_the_newest_to_the_oldest_are_refused_at_the_first() -> None:
+    headers, taken = encoded(chain(50)), list[bytes]()
+
+    def newest_first() -> Iterator[bytes]:
+        for each in reversed(headers):
+            taken.append(each)
+            yield each
+
+    trusted = keccak256(headers[-1])
+    with pytest.raises(ProofRefused, match="header 1, of which the oldest is the first") as caught:
+        check_ancestor(BLOCK, newest_first(), trusted, next_block)
+    assert (caught.value.check, len(taken)) == ("header_chain", 1)
+    taken.clear()
+    with pytest.raises(ProofRefused, match="header 2, of which the oldest is the first"):
+        ancestors(BOB, newest_first(), trusted)
+    assert len(taken) == 2
 
 
 def test_headers_count_only_for_a_trusted_one_and_the_trusted_one_is_required() -> None:
@@ -137,8 +165,10 @@ def test_each_leg_needs_the_trusted_header_of_its_own_layer() -> None:
 
 def test_a_file_of_headers_reads_back_as_it_was_written() -> None:
     headers = encoded(chain(3))
-    assert read_headers(write_headers(headers)) == headers
-    assert read_headers("") == ()
+    text = write_headers(headers)
+    assert tuple(read_headers(text.splitlines(keepends=True))) == headers
+    assert tuple(read_headers(text.removesuffix("\n").splitlines(keepends=True))) == headers
+    assert tuple(read_headers([])) == ()
 
 
 @pytest.mark.parametrize(
@@ -146,4 +176,4 @@ def test_a_file_of_headers_reads_back_as_it_was_written() -> None:
 )
 def test_a_file_that_holds_something_else_is_refused(text: str) -> None:
     with pytest.raises(FormatError):
-        read_headers(text)
+        tuple(read_headers(re.findall(r"[^\n]*\n|[^\n]+", text)))

@@ -123,10 +123,6 @@ def _texts() -> Iterator[Vector]:
 
 def _accepted() -> dict[str, list[Field]]:
     return {
-        "hash-of-another-length-is-ignored": [("p", [1] * 51), *_fields()],
-        "secret-of-another-length-is-ignored": [("s", [1] * 53), *_fields()],
-        "payee-of-another-length-is-ignored": [("n", [1] * 52), *_fields()],
-        "description-hash-of-another-length-is-ignored": [("h", [1] * 10), *_fields()],
         "unknown-field-is-ignored": [("q", [1] * 10), *_fields()],
         "address-of-version-19-is-ignored": [("f", [19, 1, 2, 3]), *_fields()],
         "description-hash": _fields(d=None, h=_groups(bytes(32))),
@@ -144,6 +140,12 @@ def _accepted() -> dict[str, list[Field]]:
 def _refused() -> dict[str, tuple[str, list[Field]]]:
     utf8, usual = _groups(b"\xff\xfe"), _fields()
     cases: dict[str, list[Field]] = {
+        "hash-of-51-groups-before-another": [("p", [1] * 51), *usual],
+        "hash-of-53-groups-after-another": [*usual, ("p", [1] * 53)],
+        "secret-of-53-groups": [("s", [1] * 53), *usual],
+        "secret-of-51-groups-and-blinded-paths": _fields(s=[1] * 51, **{BLINDED_PATHS: _groups(bytes(40))}),
+        "payee-of-52-groups": [("n", [1] * 52), *usual],
+        "description-hash-of-10-groups": [("h", [1] * 10), *usual],
         "no-hash": _fields(p=None),
         "no-secret": _fields(s=None),
         "no-description": _fields(d=None),

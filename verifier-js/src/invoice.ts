@@ -73,7 +73,9 @@ export function readInvoice(text: string, signatures: SignatureChecker): Invoice
   const { network, amountMsat } = readPrefix(prefix);
   expect(groups.length >= TIMESTAMP + SIGNATURE, "too short");
   const signed = groups.slice(0, -SIGNATURE);
-  const fields = splitFields(signed.slice(TIMESTAMP)).filter((field) => !isIgnored(field));
+  const all = splitFields(signed.slice(TIMESTAMP));
+  for (const field of all) expect(hasItsLength(field), "a field of a wrong length");
+  const fields = all.filter((field) => !isIgnored(field));
   const isRepeated = (field: Field, at: number) => fields.slice(0, at).some((each) => each.type === field.type);
   const repeats = fields.filter((field, at) => !REPEATABLE.includes(field.type) && isRepeated(field, at));
   for (const field of fields) if (!repeats.includes(field)) checkField(field);
@@ -126,14 +128,26 @@ function splitFields(groups: readonly number[]): Field[] {
   return fields;
 }
 
+function hasItsLength({ type, groups }: Field): boolean {
+  switch (type) {
+    case Type.PaymentHash:
+    case Type.Secret:
+    case Type.DescriptionHash:
+      return groups.length === HASH_GROUPS;
+    case Type.Payee:
+      return groups.length === KEY_GROUPS;
+    default:
+      return true;
+  }
+}
+
 function isIgnored({ type, groups }: Field): boolean {
   switch (type) {
     case Type.PaymentHash:
     case Type.Secret:
     case Type.DescriptionHash:
-      return groups.length !== HASH_GROUPS;
     case Type.Payee:
-      return groups.length !== KEY_GROUPS;
+      return false;
     case Type.Address:
       return groups.length > 0 && groups[0]! > 18;
     case Type.RouteHint:

@@ -76,8 +76,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "proof verify": ("proof_commands:verify", "Check a proof, and show what it proves and what it leaves open."),
     "proof audit": ("proof_auditing:audit", "Check many proofs, count each payment once, and sum."),
     "proof policy": ("proof_policy:template", "Print a commented policy file for proof verify and proof audit."),
-    "proof complete": ("proof_completing:complete", "Ask the provider how a transfer ended, and add it to the proof."),
-    "proof headers": ("proof_commands:headers", "Write the headers that connect a proof to a later block."),
+    "proof complete": (
+        "proof_completing:complete",
+        "Add to a proof the evidence of your nodes and the statement of its provider.",
+    ),
+    "proof headers": ("proof_headers:headers", "Write the headers that connect a proof to a later block."),
     "proof show": ("proof_commands:show", "Show the terms of a proof: the parties, the amounts and the deadlines."),
     "proof challenge": (
         "holder_commands:challenge",

@@ -15,7 +15,7 @@ from cyclopts.validators import Number
 
 from layer2.cli.exit_status import ExitStatus
 from layer2.cli.output import Result
-from layer2.cli.proof_commands import load
+from layer2.cli.proof_file import load
 from layer2.cli.session import InSession
 from layer2.cli.wording import at_time
 from layer2.errors import ConfigurationError, FormatError, InvalidRequest, ProofRefused, SignerError

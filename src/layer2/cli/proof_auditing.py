@@ -27,7 +27,7 @@ from layer2.cli.proof_batches import (
     not_accepted,
     read,
 )
-from layer2.cli.proof_commands import load_headers
+from layer2.cli.proof_headers import HeaderFile
 from layer2.cli.proof_judging import undeclared
 from layer2.cli.proof_policy import NOTHING_DECLARED, PolicyOptions, by_layer
 from layer2.cli.session import InSession, Session
@@ -107,7 +107,7 @@ def _ancestors(policy: ProofPolicy, layer: Layer2ProtocolType, file: str) -> fro
         raise InvalidRequest(
             f"--headers needs a trusted header of {layer.value}: headers alone show nothing", code="usage"
         )
-    return ancestors(layer, load_headers(Path(file)), trusted)
+    return ancestors(layer, HeaderFile.at(Path(file)), trusted)
 
 
 @asynccontextmanager

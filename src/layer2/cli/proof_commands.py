@@ -8,25 +8,23 @@ from pathlib import Path
 
 from layer2.cli.exit_status import ExitStatus
 from layer2.cli.output import Result
-from layer2.cli.parameters import Layer
+from layer2.cli.proof_file import load
+from layer2.cli.proof_headers import HeaderFile
 from layer2.cli.proof_judging import HEADER, Undeclared, judged, undeclared
-from layer2.cli.proof_policy import NOTHING_DECLARED, PolicyOptions, key_of, written_tokens
+from layer2.cli.proof_policy import NOTHING_DECLARED, PolicyOptions, key_of
 from layer2.cli.proof_wording import leg_lines, report_lines
 from layer2.cli.session import InSession, Session
 from layer2.cli.wording import at_time, fields_of, sat, short_hash
-from layer2.errors import ConfigurationError, FormatError, InvalidRequest, Layer2Error, ProofRefused, ProofUndecided
+from layer2.errors import InvalidRequest, Layer2Error, ProofUndecided
 from layer2.formats.json_record import write_record
 from layer2.formats.printable import printable
-from layer2.legs.evidence import EvmEvidence
-from layer2.legs.lock_evidence import block_of, block_of_header
 from layer2.model.layers import Layer2ProtocolType
 from layer2.proofs.checking import LegReport, ProofReport, check_proof
-from layer2.proofs.header_chain import read_headers, write_headers
 from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.proofs.policy import ProofPolicy, Requirement
 from layer2.terms.signing import write_terms
 
-__all__ = ["headers", "load", "load_headers", "report_data", "show", "verify"]
+__all__ = ["report_data", "show", "verify"]
 
 
 async def verify(
@@ -81,47 +79,6 @@ def _check_usage(node: bool, final: bool, *, trusted: bool, with_headers: bool) 
         raise InvalidRequest("--headers needs --trusted-header: headers alone show nothing", code="usage")
 
 
-async def headers(
-    file: Path, output: Path, *, layer: Layer | None = None, final: bool = False, session: InSession
-) -> Result:
-    """Write the headers after a proof's block, for a verifier without a node (proof verify --headers).
-
-    They come from your node, and end with its safe block.
-
-    Args:
-        file: The proof.
-        output: The file to write.
-        layer: The layer of the block, if both legs have one.
-        final: End with the finalized block.
-    """
-    from layer2.manager import Layer2Manager
-    from layer2.manager.verification import configured_policy
-    from layer2.model.transactions import Finality
-    from layer2.protocols.evm.client import EvmClient
-
-    proof = load(file)
-    _check_is_another(output, file)
-    evidence = _evidence_with_header(proof, layer)
-    config = session.config()
-    async with Layer2Manager(config) as manager:
-        client = await manager.get_protocol_async(evidence.protocol)
-        with session.terminal.working(f"asking your {evidence.protocol.value} node"):
-            await client.initialize_async()
-            assert isinstance(client, EvmClient), "only EVM layers have this type of evidence"
-            chain = await client.header_chain_async(evidence, until=Finality.FINALIZED if final else Finality.SAFE)
-    _write(output, write_headers(chain))
-    last = "0x" + (block_of_header(evidence, chain[-1]) if chain else block_of(evidence)).hash.hex()
-    provider = proof.terms.terms.provider.hex()
-    declared = [f"--provider {provider}"] if provider in {each.identity_key for each in config.providers} else []
-    declared += [] if config.network == "mainnet" else [f"--network {config.network}"]
-    declared += [f"--token {each}" for each in written_tokens(configured_policy(config, None))]
-    lines: list[str] = [
-        f"{output}   {len(chain)} headers, up to block {last}",
-        f"to check: layer2 proof verify {file} --trusted-header {last} --headers {output} {' '.join(declared)}",
-    ]
-    return Result({"file": str(output), "headers": len(chain), "trusted_header": last}, lines)
-
-
 def show(file: Path, *, session: InSession) -> Result:
     """Show the terms of a proof: the parties, the amounts and the deadlines. Use proof verify to check it.
 
@@ -149,19 +106,6 @@ def show(file: Path, *, session: InSession) -> Result:
         f"not checked yet: layer2 proof verify {printable(str(file))}",
     ]
     return Result({"file": str(file), "terms": write_terms(terms), "proof_id": proof.proof_id.hex()}, lines)
-
-
-def load(file: Path) -> TransferProof:
-    """Read a proof from a file.
-
-    Raises:
-        InvalidRequest: the file cannot be read.
-        ProofRefused: the file is not a proof; check ``format``.
-    """
-    try:
-        return TransferProof.load(file)
-    except FormatError as error:
-        raise ProofRefused("format", error.message) from error
 
 
 def report_data(report: ProofReport) -> dict[str, object]:
@@ -205,10 +149,10 @@ def _check_offline(
             trusted[layer] = key_of(value, (32,))
         except ValueError as error:
             raise InvalidRequest("--trusted-header takes 64 hex digits", code="usage") from error
-    chains: dict[Layer2ProtocolType, tuple[bytes, ...]] = {}
+    chains: dict[Layer2ProtocolType, HeaderFile] = {}
     for path in headers:
         layer, value = _of_layer(str(path), placed, "--headers")
-        chains[layer] = load_headers(Path(value))
+        chains[layer] = HeaderFile.at(Path(value))
     return judged(proof, replace(policy, trusted_headers=trusted or policy.trusted_headers), chains)
 
 
@@ -234,19 +178,6 @@ async def _ask_nodes(proof: TransferProof, policy: ProofPolicy, session: Session
         return await manager.check_transfer_proof_async(proof, policy=policy)
 
 
-def _evidence_with_header(proof: TransferProof, layer: Layer2ProtocolType | None) -> EvmEvidence:
-    found = [
-        leg
-        for leg in (proof.source_leg, proof.destination_leg)
-        if isinstance(leg, EvmEvidence) and layer in (None, leg.protocol)
-    ]
-    if not found:
-        raise ProofRefused("evidence", "no leg has a header of an EVM layer")
-    if len(found) > 1:
-        raise InvalidRequest("both legs have a block: name one of their layers with --layer", code="usage")
-    return found[0]
-
-
 def _of_layer(text: str, placed: list[Layer2ProtocolType], option: str) -> tuple[Layer2ProtocolType, str]:
     """The layer that an option's value names, and the rest of the value."""
     name, _, value = text.partition(":")
@@ -255,33 +186,6 @@ def _of_layer(text: str, placed: list[Layer2ProtocolType], option: str) -> tuple
     if len(placed) != 1:
         raise InvalidRequest(f"both legs have a block: {option} takes LAYER:VALUE", code="usage")
     return placed[0], text
-
-
-def _check_is_another(output: Path, file: Path) -> None:
-    if output.exists() and output.samefile(file):
-        raise InvalidRequest("the headers would overwrite the proof: name another file", code="usage")
-
-
-def _write(file: Path, text: str) -> None:
-    try:
-        file.write_text(text)
-    except OSError as error:
-        raise ConfigurationError(f"{file} cannot be written: {error.strerror}", code="unwritable_file") from error
-
-
-def load_headers(file: Path) -> tuple[bytes, ...]:
-    """Read a file of headers.
-
-    Raises:
-        ConfigurationError: it cannot be read.
-        ProofRefused: it does not contain headers; check ``header_chain``.
-    """
-    try:
-        return read_headers(file.read_text("ascii"))
-    except OSError as error:
-        raise ConfigurationError(f"{file} cannot be read: {error.strerror}", code="unreadable_file") from error
-    except (FormatError, UnicodeDecodeError) as error:
-        raise ProofRefused("header_chain", f"{file} does not contain headers") from error
 
 
 def _leg_data(leg: LegReport) -> dict[str, object]:

@@ -3,81 +3,142 @@
 from __future__ import annotations
 
 import re
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Final
 
-from layer2.assembly import journal_place, open_provider
+from layer2.assembly import journal_place, reading_client
 from layer2.cli.journal_reading import existing_journal
 from layer2.cli.output import Result
-from layer2.cli.proof_commands import load
+from layer2.cli.proof_file import load
 from layer2.cli.session import InSession
-from layer2.cli.wording import at_time
+from layer2.cli.wording import at_time, fields_of
 from layer2.config import Layer2Config
-from layer2.errors import ConfigurationError, Layer2Error, UnknownTransfer
-from layer2.manager.statements import completed_proof
+from layer2.errors import JournalError, StatementRefused, UnknownTransfer
+from layer2.legs.evidence import EvmStorageEvidence
+from layer2.legs.lock_evidence import block_of
+from layer2.manager.completing import Completion, Part, legs_to_prove
+from layer2.manager.completing import complete as complete_proof
 from layer2.model.transactions import SwapId
+from layer2.ports.clock import SystemClock
 from layer2.ports.journal import Role, SwapRecord
 from layer2.proofs.model import TransferProof
+from layer2.swap_engine.records import record_terms
 
-__all__ = ["complete", "with_statement"]
+__all__ = ["complete"]
+
+_NAMES: Final = {
+    Part.SOURCE: "evidence of the source",
+    Part.DESTINATION: "evidence of the destination",
+    Part.STATEMENT: "the completion statement",
+}
 
 
-async def complete(proof: str, *, output: Path | None = None, session: InSession) -> Result:
-    """Ask the provider of one of your transfers to state how it ended, and write the proof with its statement.
+async def complete(proof: str, *, storage: bool = False, output: Path | None = None, session: InSession) -> Result:
+    """Add to a proof what can be shown after the transfer, and write it.
 
-    The provider states it once its end is final on both layers, for whoever has the access token of the transfer in
-    the journal. Exit status 1: the provider states nothing, or nothing yet; the proof is unchanged.
+    For a lock on BOB without evidence, your own node makes evidence from the storage of the contract. Anyone who has
+    the file can do this. And if your journal has the transfer, its provider is asked to state how it ended, once its
+    end is final on both layers. Each is added without the other, and nothing that the proof shows is lost.
+
+    Exit status 0: something was added, or nothing is missing; the output names what could not be added. Otherwise the
+    status of the first reason, and nothing is written.
 
     Args:
-        proof: The file of the proof, or the id of the transfer.
+        proof: The file of the proof, or the id of a transfer in your journal.
+        storage: Make the evidence of every lock on BOB, also of one that has some.
         output: The file to write. Default: the file of the proof; for an id, transfer-ID.json.
     """
     config = session.config()
+    record: SwapRecord | None
     # A file of such a name is named with its directory.
-    is_id = re.fullmatch("[0-9a-f]{32}", proof) is not None
-    given = None if is_id else load(Path(proof))
-    swap_id = SwapId(proof) if given is None else given.terms.terms.swap_id
+    if re.fullmatch("[0-9a-f]{32}", proof):
+        record, given = await _recorded(config, SwapId(proof))
+        file = output or Path(f"transfer-{proof}.json")
+    else:
+        given = load(Path(proof))
+        record = await _record(config, given.terms.terms.swap_id)
+        file = output or Path(proof)
+    async with AsyncExitStack() as stack:
+        layers = {leg.protocol for leg in legs_to_prove(given, from_storage=storage).values()}
+        clients = {
+            layer: await stack.enter_async_context(reading_client(config, layer, SystemClock()))
+            for layer in layers & config.layers.keys()
+        }
+        with session.terminal.working("asking your nodes and the provider"):
+            completion = await complete_proof(
+                given, record, config, clients, from_storage=storage, seconds=config.default_timeout_ms / 1000
+            )
+    return _result(completion, file)
+
+
+async def _record(config: Layer2Config, swap_id: SwapId) -> SwapRecord | None:
+    """The transfer in the taker's journal; None without it, or without a journal."""
+    try:
+        async with existing_journal(journal_place(config)) as journal:
+            record = await journal.load(swap_id)
+    except JournalError as error:
+        if error.code == "no_journal":
+            return None
+        raise
+    return record if record is not None and record.role is Role.TAKER else None
+
+
+async def _recorded(config: Layer2Config, swap_id: SwapId) -> tuple[SwapRecord, TransferProof]:
+    """A transfer of the journal with its proof, which has no evidence if the journal has none.
+
+    Raises:
+        UnknownTransfer: the journal does not have it.
+        StatementRefused: it has no terms.
+    """
     async with existing_journal(journal_place(config)) as journal:
-        record = await journal.load(swap_id)
-        data = await journal.load_proof(swap_id) if given is None else None
+        record, data = await journal.load(swap_id), await journal.load_proof(swap_id)
     if record is None or record.role is not Role.TAKER:
         raise UnknownTransfer(
-            f"the journal has no transfer {swap_id}, and only its taker can ask the provider",
+            f"the journal has no transfer {swap_id}",
             transfer_id=swap_id,
             remedy="check the id and [journal] of the configuration; layer2 list shows all transfers",
         )
-    if data is not None:
-        given = TransferProof.from_bytes(data)
-    if given is None:
-        raise Layer2Error(
-            f"the journal has no proof of transfer {swap_id}: it has not ended, or it left no evidence", code="no_proof"
-        )
-    with session.terminal.working("asking the provider"):
-        completed = given if given.statement else await with_statement(config, record, given)
-    file = completed.save(output or (Path(f"transfer-{swap_id}.json") if is_id else Path(proof)))
-    assert completed.statement is not None
-    statement, provider = completed.statement.statement, completed.terms.terms.provider.hex()
-    lines: list[str] = [
-        f"{file}   the provider states at {at_time(statement.stated_at)}: {statement.outcome.value}",
-        f"to check: layer2 proof verify {file} --provider {provider} --requires stated",
-    ]
-    return Result({"file": str(file), "transfer_id": swap_id, "outcome": statement.outcome.value}, lines)
+    signed = record_terms(record)
+    if signed is None:
+        raise StatementRefused("no terms were agreed with the provider", transfer_id=swap_id)
+    return record, TransferProof(signed, None, None) if data is None else TransferProof.from_bytes(data)
 
 
-async def with_statement(config: Layer2Config, record: SwapRecord, proof: TransferProof) -> TransferProof:
-    """The proof of a transfer with its provider's statement.
+def _result(completion: Completion, file: Path) -> Result:
+    proof, added, problems = completion.proof, completion.added, completion.problems
+    problem = None if added else next(iter(problems.values()), None)
+    outcome = None if problem is not None else proof.outcome.value
+    if problem is None:
+        proof.save(file)
+    lines: list[str] = [f"{file}   {_verdict(completion)}"]
+    lines += [f"  {'added':<10} {_added(part, proof)}" for part in added]
+    lines += [f"  {'not added':<10} {_NAMES[part]}: {error.message}" for part, error in problems.items()]
+    if problem is None:
+        how = f"--provider {proof.terms.terms.provider.hex()} --requires stated" if proof.statement else "--node"
+        lines.append(f"to check: layer2 proof verify {file} {how}")
+    data = {
+        "file": str(file) if problem is None else None,
+        "transfer_id": proof.terms.terms.swap_id,
+        "outcome": outcome,
+        "added": [part.value for part in added],
+        "not_added": {part.value: fields_of(error, "code", "message", "retryable") for part, error in problems.items()},
+    }
+    return Result(data, lines, problem=problem)
 
-    Raises:
-        ConfigurationError: the provider of the transfer is not configured.
-        StatementRefused, ProofRefused, NodeError: as ``completed_proof``.
-    """
-    section = next((each for each in config.providers if each.name == record.provider_name), None)
-    if section is None:
-        raise ConfigurationError(
-            f"the provider {record.provider_name!r} of the transfer is not configured",
-            remedy="add it to [[providers]]",
-        )
-    provider = open_provider(section, config.connection_pool, config.default_timeout_ms)
-    try:
-        return await completed_proof(record, proof, provider)
-    finally:
-        await provider.aclose()
+
+def _verdict(completion: Completion) -> str:
+    if completion.added:
+        return "written"
+    return "not written: nothing could be added" if completion.problems else "written: nothing was missing"
+
+
+def _added(part: Part, proof: TransferProof) -> str:
+    if part is Part.STATEMENT:
+        assert proof.statement is not None
+        statement = proof.statement.statement
+        return f"{_NAMES[part]}: the provider states at {at_time(statement.stated_at)}: {statement.outcome.value}"
+    evidence = proof.source_leg if part is Part.SOURCE else proof.destination_leg
+    assert isinstance(evidence, EvmStorageEvidence), "no other evidence is added"
+    block = block_of(evidence)
+    return f"{_NAMES[part]}: from the storage on {evidence.protocol.value} after block {block.number}"

@@ -7,8 +7,9 @@ unfiltered.
 
 Where BOLT 11, or its implementations, leave a choice:
 
-- A ``p``, ``s``, ``h`` or ``n`` field of the wrong length is skipped and kept in ``unknown_tags``, as in lnd and in
-  BOLT 11's example of fields to ignore. A field of the right length is still required.
+- An invoice with a ``p``, ``s``, ``h`` or ``n`` field of the wrong length is refused, as BOLT 11 has required of a
+  payer since June 2025. Its example of fields to ignore is older, and has such fields (bolts issue 1358). lnd skips
+  them. No node writes them.
 - If a field that may appear once is repeated, the first counts, as in lnd and Core Lightning. The others are kept in
   ``unknown_tags``, and the invoice ``is_ambiguous``: other readers use the last, so no money may depend on it.
 - An invoice without ``s`` is refused, unless it has blinded paths (bLIP 39), which carry the secret instead.

@@ -126,7 +126,7 @@ class TaggedFields:
             groups: the five-bit groups between an invoice's timestamp and its signature.
 
         Raises:
-            FormatError: a field is cut off.
+            FormatError: a field is cut off, or a ``p``, ``s``, ``h`` or ``n`` field has the wrong length.
         """
         values: dict[Tag, tuple[bytes, ...]] = {}
         unknown: list[tuple[int, bytes]] = []
@@ -141,6 +141,8 @@ class TaggedFields:
                 raise FormatError("an invoice's last field is longer than the rest of the text")
             value = groups[start:at]
             tag = readable_tag(number, value)
+            if tag in _FIXED_GROUPS and len(value) != _FIXED_GROUPS[tag]:
+                raise FormatError(f"{_NAMES[tag]} has a wrong length")
             if tag is None or (tag in values and tag not in _REPEATABLE):
                 unknown.append((number, value))
             else:
@@ -204,10 +206,8 @@ class TaggedFields:
 
 
 def readable_tag(number: int, groups: bytes) -> Tag | None:
-    """The type of a field that can be decoded; None if its type or version is unknown, or its length is wrong."""
+    """The type of a field that can be decoded; None if its type or version is unknown."""
     tag = _READABLE.get(number)
-    if tag is None or len(groups) != _FIXED_GROUPS.get(tag, len(groups)):
-        return None
     if tag is Tag.FALLBACK_ADDRESS and groups and groups[0] > _SCRIPT_HASH_VERSION:
         return None
     return tag

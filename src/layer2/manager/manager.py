@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from layer2.aio.blocking import twin
 from layer2.assembly.holders import answer_challenge
 from layer2.errors import InitializationError, JournalBusy
-from layer2.manager.arguments import check_challenge_type, check_proof_type
+from layer2.manager.arguments import check_challenge_type, check_flag, check_proof_type
 from layer2.manager.calls import TransferCalls
+from layer2.manager.completing import complete
 from layer2.manager.protocols import ProtocolAccess
 from layer2.manager.verification import configured_policy, confirmed_report, verify_proof
 from layer2.manager.wiring import failures_of
@@ -155,7 +156,43 @@ class Layer2Manager(TransferCalls, ProtocolAccess):
         answering = answer_challenge(self.config, proof, challenge)
         return await self._limited(answering, timeout, "answer_holder_challenge_async")
 
+    async def complete_proof_async(
+        self, proof: TransferProof, *, from_storage: bool = False, timeout: float | None = None
+    ) -> TransferProof:
+        """Add to a proof what your nodes and the provider can show after the transfer.
+
+        For a lock in an EVM contract without evidence, your node makes it from the contract's storage: whoever has the
+        file can add it, a party or not. If your journal has the transfer and the proof has no completion statement, its
+        provider is asked for one. A failure of one does not prevent the other. The journal does not change.
+
+        Args:
+            proof: of any transfer on the configured network.
+            from_storage: make the evidence of every lock, also of one that has some.
+            timeout: seconds for each of them.
+
+        Returns:
+            The proof with everything that could be added; the same proof if nothing is missing.
+
+        Raises:
+            ProofRefused: a check of the proof failed, or what was found contradicts it.
+            ProofUndecided: the node shows no end of the lock.
+            ProtocolNotImplemented: the nodes of the layer have no proofs of storage (Rootstock).
+            ProtocolNotConfigured: the configuration has no table for the layer of the lock.
+            UnknownTransfer: only the statement is missing, and the journal does not have the transfer.
+            StatementRefused: the provider states nothing, or nothing yet.
+            NodeError, AsyncTimeout: ask again. All of these except for the first are raised only if nothing was added.
+        """
+        check_proof_type(proof)
+        check_flag("from_storage", from_storage)
+        wiring = self._entered()
+        record = await wiring.records.find_id(proof.terms.terms.swap_id)
+        completion = await complete(
+            proof, record, self.config, wiring.clients, from_storage=from_storage, seconds=self._seconds(timeout)
+        )
+        return completion.result()
+
     initialize_all_sync = twin(initialize_all_async)
+    complete_proof_sync = twin(complete_proof_async)
     answer_holder_challenge_sync = twin(answer_holder_challenge_async)
     check_transfer_proof_sync = twin(check_transfer_proof_async)
     verify_cross_layer_proof_sync = twin(verify_cross_layer_proof_async)

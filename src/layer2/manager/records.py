@@ -38,14 +38,19 @@ class TransferRecords:
         Raises:
             UnknownTransfer: the journal has no transfer with this id.
         """
-        record = await self._journal.load(swap_id)
-        if record is None or record.role is not Role.TAKER:
+        record = await self.find_id(swap_id)
+        if record is None:
             raise UnknownTransfer(
                 f"{self.journal_name} has no transfer {swap_id!r}",
                 transfer_id=swap_id,
                 remedy="check the id and [journal] of the configuration; layer2 list shows all transfers",
             )
         return record
+
+    async def find_id(self, swap_id: SwapId) -> SwapRecord | None:
+        """The record of a transfer, or None."""
+        record = await self._journal.load(swap_id)
+        return None if record is None or record.role is not Role.TAKER else record
 
     async def get(self, swap_id: SwapId) -> Transfer:
         """A transfer. Raises: as ``load``."""

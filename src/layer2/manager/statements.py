@@ -16,11 +16,13 @@ from layer2.errors import Layer2Error, StatementRefused
 from layer2.model.transactions import SwapId
 from layer2.ports.journal import Role, SwapJournal, SwapRecord
 from layer2.proofs.model import TransferProof
+from layer2.proofs.statement import SignedStatement
 from layer2.provider_client import ProviderClient
 from layer2.swap_engine.records import record_state
 from layer2.swap_rules.states import TakerCompleted, TakerRefunded
+from layer2.terms.documents import Terms
 
-__all__ = ["Statements", "completed_proof"]
+__all__ = ["Statements", "statement_of"]
 
 LOG: Final = logging.getLogger("layer2.manager")
 _POLL_SECONDS: Final = 1.0
@@ -30,21 +32,20 @@ others. After the last one, ``layer2 proof complete`` asks."""
 _MOST_WAITING: Final = 10_000
 
 
-async def completed_proof(record: SwapRecord, proof: TransferProof, provider: ProviderClient) -> TransferProof:
-    """The proof of an ended transfer with the provider's statement, which is asked for once.
+async def statement_of(record: SwapRecord, terms: Terms, provider: ProviderClient) -> SignedStatement:
+    """The provider's statement of how a transfer ended, which is asked for once.
 
     Args:
         record: of the taker's journal; it has the access token.
-        proof: the transfer's, with the evidence of at least one leg: a statement alone is no proof.
 
     Raises:
         StatementRefused: the provider states nothing, or nothing yet; or the record has no token.
-        ProofRefused: the provider's answer is no statement about this transfer, or contradicts the evidence.
+        ProofRefused: the provider's answer is no statement about these terms.
         NodeError, UnknownTransfer: as ``ProviderClient.completion_statement``.
     """
     if record.access is None:
         raise StatementRefused("no terms were agreed with the provider", transfer_id=record.swap_id)
-    return proof.with_statement(await provider.completion_statement(proof.terms.terms, record.access))
+    return await provider.completion_statement(terms, record.access)
 
 
 @dataclass(slots=True)
@@ -117,7 +118,10 @@ class Statements:
         if record is None or not record.is_final or provider is None:
             return
         data = await self._journal.load_proof(swap_id)
-        # A refund can leave no evidence: then there is no proof.
-        if data is not None and (proof := TransferProof.from_bytes(data)).statement is None:
-            completed = await completed_proof(record, proof, provider)
-            await self._journal.save_proof(swap_id, completed.to_bytes())
+        if data is None:
+            # A statement alone is no proof.
+            return
+        proof = TransferProof.from_bytes(data)
+        if proof.statement is None:
+            statement = await statement_of(record, proof.terms.terms, provider)
+            await self._journal.save_proof(swap_id, proof.with_statement(statement).to_bytes())

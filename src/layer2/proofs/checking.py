@@ -6,7 +6,7 @@ each other and the terms, and what is known of each header's place in its chain.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from layer2.errors.base import ProofRefused, ProofUndecided
@@ -35,7 +35,7 @@ from layer2.terms.signing import is_signed
 
 __all__ = ["LegReport", "ProofReport", "check_proof"]
 
-HeadersByLayer = Mapping[Layer2ProtocolType, Sequence[bytes]]
+HeadersByLayer = Mapping[Layer2ProtocolType, Iterable[bytes]]
 _BY_BLOCK = frozenset({ProofLevel.TRUSTED_HEADER, ProofLevel.FINALIZED})
 _ENOUGH: Mapping[Requirement, frozenset[ProofLevel]] = {
     Requirement.NOTHING: frozenset(ProofLevel),
@@ -111,7 +111,7 @@ def check_proof(
         policy: the verifier's requirements.
         headers: for each layer in the policy's ``trusted_headers``, the headers after that of the proof's block, oldest
             first, up to and including the trusted one: RLP on an EVM layer, 80 bytes each on Bitcoin. Not needed if the
-            proof itself has the trusted one.
+            proof itself has the trusted one. They are read once, and no further than the first wrong one.
         confirmed: the headers that the verifier's nodes have confirmed.
 
     Returns:
@@ -201,11 +201,11 @@ def _check_headers(
         if layer not in policy.trusted_headers:
             raise ProofRefused("header_chain", f"the policy has no trusted header of {layer.value}")
     for leg, of_leg in zip((terms.source, terms.destination), shown, strict=True):
-        trusted, given = policy.trusted_headers.get(leg.protocol), headers.get(leg.protocol, ())
+        trusted = policy.trusted_headers.get(leg.protocol)
         if trusted is None or of_leg is None or of_leg.header is None:
             continue
-        if given or trusted not in of_leg.later:
-            check_ancestor(of_leg.header, given, trusted, leg.next_block)
+        if leg.protocol in headers or trusted not in of_leg.later:
+            check_ancestor(of_leg.header, headers.get(leg.protocol, ()), trusted, leg.next_block)
 
 
 def _report(

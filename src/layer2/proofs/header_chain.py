@@ -6,7 +6,7 @@ trusted header has to be the later one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from layer2.errors.base import FormatError, ProofRefused
 from layer2.formats.evm_hex import format_data, parse_data
@@ -14,17 +14,17 @@ from layer2.legs.header_links import link_of
 from layer2.legs.shown import BlockRef
 from layer2.model.layers import Layer2ProtocolType
 
-__all__ = ["MAX_HEADERS", "ancestors", "check_ancestor", "read_headers", "write_headers"]
+__all__ = ["LONGEST_LINE", "MAX_HEADERS", "ancestors", "check_ancestor", "read_headers", "write_headers"]
 
 MAX_HEADERS = 1 << 18
 """Headers in one chain: six days of BOB's blocks."""
-_LONGEST_LINE = 2_002
+LONGEST_LINE = 2_002
 """Maximum characters of a header in a file; those of BOB have about 1,250."""
 
 
 def check_ancestor(
     block: BlockRef,
-    headers: Sequence[bytes],
+    headers: Iterable[bytes],
     trusted_hash: bytes,
     next_block: Callable[[BlockRef, bytes], BlockRef],
 ) -> None:
@@ -33,7 +33,7 @@ def check_ancestor(
     Args:
         block: the proof's block.
         headers: every header after it, oldest first, up to and including the trusted one; empty if ``block`` itself is
-            the trusted one.
+            the trusted one. They are read once, one after the other, and no further than the first wrong one.
         trusted_hash: the hash of the block that the verifier trusts, 32 bytes, in the order in which nodes display it.
         next_block: ``Leg.next_block`` of the layer.
 
@@ -43,21 +43,20 @@ def check_ancestor(
 
     Does not show that the trusted header is final or on a chain: the verifier trusts that it is.
     """
-    if len(headers) > MAX_HEADERS:
-        raise _refused(f"{len(headers)} headers, the maximum is {MAX_HEADERS}")
     newest = block
-    for encoded in headers:
+    for number, encoded in enumerate(headers, 1):
+        _check_number(number)
         if newest.hash == trusted_hash:
             raise _refused("there are headers after the trusted one")
         try:
             newest = next_block(newest, encoded)
         except FormatError as error:
-            raise _refused(error.message) from error
+            raise _refused(f"header {number}, of which the oldest is the first: {error.message}") from error
     if newest.hash != trusted_hash:
         raise _refused(f"the headers lead to block {newest.number} {format_data(newest.hash)}, not to the trusted one")
 
 
-def ancestors(layer: Layer2ProtocolType, headers: Sequence[bytes], trusted_hash: bytes) -> frozenset[bytes]:
+def ancestors(layer: Layer2ProtocolType, headers: Iterable[bytes], trusted_hash: bytes) -> frozenset[bytes]:
     """The hashes of the trusted block and of all blocks below it that the headers show, in time linear in their number.
 
     For many proofs on one chain: a proof's block is on the chain of the trusted one if its hash is among them.
@@ -71,19 +70,20 @@ def ancestors(layer: Layer2ProtocolType, headers: Sequence[bytes], trusted_hash:
 
     Does not show that the trusted header is final or on a chain: the verifier trusts that it is.
     """
-    if len(headers) > MAX_HEADERS:
-        raise _refused(f"{len(headers)} headers, the maximum is {MAX_HEADERS}")
-    known, expected = {trusted_hash}, trusted_hash
-    for encoded in reversed(headers):
+    newest, known = None, set[bytes]()
+    for number, encoded in enumerate(headers, 1):
+        _check_number(number)
         try:
             own, parent = link_of(layer, encoded)
         except FormatError as error:
-            raise _refused(error.message) from error
-        if own != expected:
-            raise _refused(f"there is the header {format_data(own)} in the place of {format_data(expected)}")
-        known.add(parent)
-        expected = parent
-    return frozenset(known)
+            raise _refused(f"header {number}: {error.message}") from error
+        if newest not in (None, parent):
+            raise _refused(f"header {number}, of which the oldest is the first, has another parent")
+        known |= {own, parent}
+        newest = own
+    if newest not in (None, trusted_hash):
+        raise _refused(f"the last header is {format_data(newest)}, and not the trusted one")
+    return frozenset(known | {trusted_hash})
 
 
 def write_headers(headers: Sequence[bytes]) -> str:
@@ -91,21 +91,26 @@ def write_headers(headers: Sequence[bytes]) -> str:
     return "".join([format_data(header) + "\n" for header in headers])
 
 
-def read_headers(text: str) -> tuple[bytes, ...]:
-    """The reverse of ``write_headers``. Does not decode the headers.
+def read_headers(lines: Iterable[str]) -> Iterator[bytes]:
+    """The reverse of ``write_headers``, one line after the other. Does not decode the headers.
+
+    Args:
+        lines: of the file, each with its line feed. One that is longer than ``LONGEST_LINE`` may be cut.
 
     Raises:
         FormatError: a line is not ``0x`` and hexadecimal digits or is too long, or there are too many lines.
     """
-    if not text:
-        return ()
-    # A file of empty lines would take 60 times its size in memory.
-    lines = text.removesuffix("\n").split("\n", MAX_HEADERS)
-    if len(lines) > MAX_HEADERS:
-        raise FormatError(f"headers: more than {MAX_HEADERS} lines")
-    if any(len(line) > _LONGEST_LINE for line in lines):
-        raise FormatError(f"headers: a line of more than {_LONGEST_LINE} characters")
-    return tuple([parse_data(line, "a header") for line in lines])
+    for number, line in enumerate(lines, 1):
+        if number > MAX_HEADERS:
+            raise FormatError(f"headers: more than {MAX_HEADERS} lines")
+        if len(line.removesuffix("\n")) > LONGEST_LINE:
+            raise FormatError(f"headers: line {number} has more than {LONGEST_LINE} characters")
+        yield parse_data(line.removesuffix("\n"), f"line {number} of the headers")
+
+
+def _check_number(number: int) -> None:
+    if number > MAX_HEADERS:
+        raise _refused(f"more than {MAX_HEADERS} headers")
 
 
 def _refused(reason: str) -> ProofRefused:

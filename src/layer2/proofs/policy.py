@@ -93,9 +93,10 @@ class ProofPolicy:
         for trusted in self.trusted_headers.values():
             if len(trusted) != 32:
                 raise InvalidRequest(f"trusted_headers: a hash has 32 bytes, not {len(trusted)}")
-        for tokens in ({} if self.tokens is None else self.tokens).values():
-            if not isinstance(tokens, Mapping):
-                raise InvalidRequest("tokens: for each chain id, a mapping from tokens to their decimals")
+        if self.tokens is not None and not (
+            isinstance(self.tokens, Mapping) and all(isinstance(each, Mapping) for each in self.tokens.values())
+        ):
+            raise InvalidRequest("tokens: for each chain id, a mapping from tokens to their decimals")
 
     @property
     def evidence(self) -> EvidencePolicy:
