@@ -141,7 +141,7 @@ class TaggedFields:
                 raise FormatError("an invoice's last field is longer than the rest of the text")
             value = groups[start:at]
             tag = readable_tag(number, value)
-            if tag in _FIXED_GROUPS and len(value) != _FIXED_GROUPS[tag]:
+            if tag is not None and len(value) != _FIXED_GROUPS.get(tag, len(value)):
                 raise FormatError(f"{_NAMES[tag]} has a wrong length")
             if tag is None or (tag in values and tag not in _REPEATABLE):
                 unknown.append((number, value))
