@@ -104,7 +104,7 @@ def read_record(kind: type[T], given: JsonObject) -> T:
     """
     record: type = kind
     make: Callable[..., T] = kind
-    return make(**{name: form.read(given, key) for name, key, form in _members(record)})
+    return make(*[form.read(given, key) for _, key, form in _members(record)])
 
 
 @cache
