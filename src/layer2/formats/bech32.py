@@ -56,7 +56,7 @@ def decode(text: str, checksum: int = BECH32) -> tuple[str, bytes]:
     if not _is_printable(text):
         raise FormatError("a bech32 text has a character outside printable ASCII")
     lowered = text.lower()
-    if text not in (lowered, text.upper()):
+    if text != lowered and text != text.upper():
         raise FormatError("a bech32 text mixes upper and lower case")
     human, separator, symbols = lowered.rpartition("1")
     if not separator or not human:
