@@ -10,9 +10,11 @@ import os
 
 from figures import Figure, machine, show
 from load.rounds import progress
+from proof_checks.batches import measure_audit
 from proof_checks.effort import Effort
 from proof_checks.hostile import measure_hostile
 from proof_checks.receipts import measure_receipts
+from proof_checks.storage import measure_storage
 from proof_checks.whole import measure_command, measure_sizes, measure_whole
 
 PACKAGES = ("coincurve", "safe-pysha3", "rfc8785", "trie", "rlp")
@@ -21,13 +23,15 @@ PACKAGES = ("coincurve", "safe-pysha3", "rfc8785", "trie", "rlp")
 
 def main() -> None:
     quick = os.environ.get("QUICK") == "1"
-    effort = Effort(rounds=1, seconds=0.25, starts=3) if quick else Effort(rounds=9, seconds=0.5, starts=20)
+    effort = Effort(1, 0.25, starts=3, proofs=500) if quick else Effort(9, 0.5, starts=20, proofs=10_000)
     found: list[Figure] = []
     for what, measure in (
         ("receipts", measure_receipts),
         ("whole proofs", measure_whole),
         ("sizes", measure_sizes),
+        ("storage", measure_storage),
         ("the command", measure_command),
+        ("an audit", measure_audit),
         ("hostile files", measure_hostile),
     ):
         progress(f"{what} ...")

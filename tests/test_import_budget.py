@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from proofs import made_proofs
+
 _PROGRAM = "import sys\n{code}\nprint(*sys.modules)"
 
 
@@ -48,6 +50,12 @@ HEAVY = {
 )
 def test_the_pure_floor_loads_nothing_heavy(code: str) -> None:
     assert not loaded_after(code) & HEAVY
+
+
+def test_checking_a_proof_on_the_command_line_loads_no_event_loop_and_no_console(tmp_path: Path) -> None:
+    file = str(made_proofs.to_lightning().save(tmp_path / "transfer.json"))
+    code = f"from layer2.cli.app import run; assert run(['proof', 'verify', {file!r}]) == 4"
+    assert not loaded_after(code) & (HEAVY - {"cyclopts"} | {"rich", "socket", "ssl"})
 
 
 def test_the_manager_s_name_loads_no_database() -> None:

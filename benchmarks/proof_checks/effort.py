@@ -20,6 +20,8 @@ class Effort:
     """Processor time of a round."""
     starts: int
     """Starts of the command line."""
+    proofs: int
+    """Proofs of an audit."""
 
 
 def cpu_seconds(effort: Effort, ways: Mapping[str, Callable[[], int]]) -> Sequence[float]:

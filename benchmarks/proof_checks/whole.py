@@ -14,10 +14,11 @@ from typing import Final
 
 from figures import Figure, alone, within
 
-from layer2.legs.invoices import decoded
+from layer2.legs.invoices import decoded_once
 from layer2.proofs import OFFLINE, ProofOutcome, TransferProof, check_proof
 from proof_checks.effort import Effort, cpu_seconds
-from proofs import made_bitcoin, made_proofs
+from proof_checks.storage import deep_proof
+from proofs import made_bitcoin, made_proofs, made_statements
 
 __all__ = ["measure_command", "measure_sizes", "measure_whole"]
 
@@ -36,6 +37,8 @@ def measure_whole(effort: Effort) -> list[Figure]:
         "BOB to Lightning": made_proofs.to_lightning().to_bytes(),
         "Lightning to BOB": made_proofs.to_bob().to_bytes(),
         "Bitcoin to Lightning": made_bitcoin.from_bitcoin().to_bytes(),
+        "BOB to Lightning, by storage": deep_proof().to_bytes(),
+        "BOB to Lightning, with a statement": made_statements.stated(made_proofs.to_lightning()).to_bytes(),
     }
     spent = cpu_seconds(effort, {what: _checks(data) for what, data in files.items()})
     found: list[Figure] = []
@@ -73,7 +76,7 @@ def measure_command(effort: Effort) -> list[Figure]:
 def _checks(data: bytes) -> Callable[[], int]:
     def check() -> int:
         for _ in range(20):
-            decoded.cache_clear()
+            decoded_once.cache_clear()
             report = check_proof(TransferProof.from_bytes(data), OFFLINE)
             if report.outcome is not ProofOutcome.COMPLETED:
                 raise SystemExit("a completed transfer is not seen as one")

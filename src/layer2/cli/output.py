@@ -97,7 +97,11 @@ class Terminal:
 
     def say(self, text: str) -> None:
         """Write one line of progress to stderr."""
-        self.progress.print(_shown(text), soft_wrap=True)
+        if "progress" in self.__dict__:
+            self.progress.print(_shown(text), soft_wrap=True)
+        else:
+            # Nothing is shown that the line could break, so it needs no console: importing one takes long.
+            print(_shown(text), file=sys.stderr, flush=True)
 
     @contextmanager
     def working(self, text: str) -> Iterator[None]:

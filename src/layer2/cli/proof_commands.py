@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from layer2.cli.exit_status import ExitStatus
 from layer2.cli.output import Result
@@ -27,7 +28,7 @@ from layer2.terms.signing import write_terms
 __all__ = ["report_data", "show", "verify"]
 
 
-async def verify(
+def verify(
     file: Path,
     *,
     node: bool = False,
@@ -36,7 +37,7 @@ async def verify(
     trusted_header: tuple[str, ...] = (),
     headers: tuple[Path, ...] = (),
     session: InSession,
-) -> Result:
+) -> Result | Coroutine[Any, Any, Result]:
     """Check a proof: what it shows for each leg, and what it leaves open.
 
     Exit status 0: it shows a completed transfer, its headers are on their chains, and your policy or your configuration
@@ -60,10 +61,18 @@ async def verify(
     _check_usage(node, final, trusted=is_trusted, with_headers=bool(headers))
     proof = load(file)
     if node:
-        report = await _ask_nodes(proof, policy, session, final=final)
-        missing = undeclared(report)
-    else:
-        report, missing = _check_offline(proof, policy, trusted_header, headers)
+        return _verified_by_nodes(file, proof, policy, session, final=final)
+    return _verified(file, *_check_offline(proof, policy, trusted_header, headers))
+
+
+async def _verified_by_nodes(
+    file: Path, proof: TransferProof, policy: ProofPolicy, session: Session, *, final: bool
+) -> Result:
+    report = await _ask_nodes(proof, policy, session, final=final)
+    return _verified(file, report, undeclared(report))
+
+
+def _verified(file: Path, report: ProofReport, missing: Sequence[Undeclared]) -> Result:
     data = report_data(report) | {"file": str(file)}
     problem, ended = _problem(report, missing)
     is_real = all(each.code != HEADER for each in missing)

@@ -83,6 +83,8 @@ _LOCK = "lock(bytes32,address,uint256,address,uint256,bytes32)"
 _CLAIM = "claim(bytes32,address,uint256,address,address,uint256,bytes32)"
 _REFUND = "refund(bytes32,address,uint256,address,address,uint256,bytes32)"
 
+_LOCK_SIZES = {"contract": 20, "payment_hash": 32, "token": 20, "payee": 20, "payer": 20, "terms_hash": 32}
+"""Bytes of each field of a lock that has bytes."""
 _STATUS_MAPPING = (1).to_bytes(32, "big")
 """The slot of the mapping ``status`` in the compiler's layout; slot 0 is Vyper's flag against reentrancy."""
 
@@ -139,8 +141,7 @@ class HtlcLock:
     """32 bytes."""
 
     def __post_init__(self) -> None:
-        sizes = {"contract": 20, "payment_hash": 32, "token": 20, "payee": 20, "payer": 20, "terms_hash": 32}
-        for name, size in sizes.items():
+        for name, size in _LOCK_SIZES.items():
             if len(value := getattr(self, name)) != size:
                 raise FormatError(f"HTLC lock: {name} of {len(value)} bytes, expected {size}")
         for name in ("chain_id", "amount", "deadline"):

@@ -56,7 +56,7 @@ def decode(text: str, checksum: int = BECH32) -> tuple[str, bytes]:
     if not _is_printable(text):
         raise FormatError("a bech32 text has a character outside printable ASCII")
     lowered = text.lower()
-    if text not in (lowered, text.upper()):
+    if text != lowered and text != text.upper():
         raise FormatError("a bech32 text mixes upper and lower case")
     human, separator, symbols = lowered.rpartition("1")
     if not separator or not human:
@@ -162,10 +162,13 @@ def _expanded(human: str) -> bytes:
 
 
 def _polymod(groups: bytes) -> int:
-    """The remainder of BIP 173's checksum."""
-    remainder, overflow = 1, _OVERFLOW
-    for group in groups:
-        remainder = (remainder & 0x1FFFFFF) << 5 ^ group ^ overflow[remainder >> 25]
+    """The remainder of BIP 173's checksum. Two groups are read at a time."""
+    remainder = 1
+    if len(groups) % 2:
+        remainder, groups = 1 << 5 ^ groups[0], groups[1:]
+    overflow = _OVERFLOW
+    for upper, lower in zip(groups[::2], groups[1::2], strict=True):
+        remainder = (remainder & 0xFFFFF) << 10 ^ upper << 5 ^ lower ^ overflow[remainder >> 20]
     return remainder
 
 
@@ -173,8 +176,10 @@ def _overflows() -> tuple[int, ...]:
     overflow = [0]
     for generator in _GENERATOR:
         overflow += [added ^ generator for added in overflow]
-    return tuple(overflow)
+    # The upper of the two groups overflows when the first of the next two follows, the lower one when the second does.
+    once = [(remainder & 0x1FFFFFF) << 5 ^ overflow[remainder >> 25] for remainder in overflow]
+    return tuple([upper ^ lower for upper in once for lower in overflow])
 
 
 _OVERFLOW: Final = _overflows()
-"""By the value of a remainder's highest group: what it contributes when the next group follows."""
+"""By the value of a remainder's two highest groups: what they contribute when the next two groups follow."""

@@ -27,6 +27,7 @@ MAX_CLTV_EXPIRY_DELTA: Final = 0xFFFF_FFFF
 PAYMENT_SECRET_FEATURE_BITS: Final = frozenset({14, 15})
 MULTI_PART_FEATURE_BITS: Final = frozenset({16, 17})
 AMP_FEATURE_BITS: Final = frozenset({30, 31})
+_FEATURE_BITS_WITH_SECRET: Final = MULTI_PART_FEATURE_BITS | AMP_FEATURE_BITS
 KNOWN_REQUIRED_FEATURE_BITS: Final = frozenset({0, 8, 12, 14, 16, 24, 30, 44, 48, 262})
 """Even bits that are accepted: those that BOLT 9 assumes of every node (0, 8, 12, 14, 44), those that BOLT 9 allows in
 invoices and lnd pays (16 multi-part, 24 route blinding, 48 metadata), and lnd's own for AMP (30) and for blinded paths
@@ -228,7 +229,7 @@ def _check_feature_bits(bits: frozenset[int]) -> None:
     if unknown:
         raise FormatError(f"an invoice requires unknown features: bits {unknown}")
     # BOLT 9: multi-part payments, and lnd's AMP, depend on the payment secret.
-    if bits & (MULTI_PART_FEATURE_BITS | AMP_FEATURE_BITS) and not bits & PAYMENT_SECRET_FEATURE_BITS:
+    if not bits.isdisjoint(_FEATURE_BITS_WITH_SECRET) and bits.isdisjoint(PAYMENT_SECRET_FEATURE_BITS):
         raise FormatError("an invoice offers multi-part payments without the payment secret feature")
 
 

@@ -28,6 +28,8 @@ is matched again in another way, which would take 100 times the data's memory.""
 _MAX_INTEGER: Final = 2**53 - 1
 _MAX_DIGITS: Final = 20
 _FEWEST_UNSAFE_DIGITS: Final = 16
+_PLAIN: Final = (str, bool, type(None))
+_CONTAINERS: Final = (list, tuple, dict)
 
 
 def encode(value: JsonValue) -> bytes:
@@ -88,7 +90,10 @@ def decode_strict(data: bytes, *, max_bytes: int = MAX_BYTES, max_values: int = 
     # A megabyte can hold 400,000 values, which take 50 times as much memory. Shorter data cannot have so many.
     if len(data) > max_values and sum([data.count(mark) for mark in (b",", b"[", b"{")]) > max_values:
         raise FormatError(f"JSON has more than {max_values} values")
-    value = _canonical_value(data, max_bytes)
+    if len(data) > max_bytes:
+        raise FormatError(f"JSON is longer than {max_bytes} bytes")
+    # A repeated key is not written again, so it needs no check of its own.
+    value: JsonValue = _parsed(data, _CANONICAL_KEYS)
     if _written(value) != data:
         raise FormatError("JSON is not in its canonical form (RFC 8785)")
     return value
@@ -144,12 +149,12 @@ def _written(value: JsonValue) -> bytes:
 
 
 def _check(value: object, depth: int) -> None:
-    if isinstance(value, str | bool) or value is None:
+    if isinstance(value, _PLAIN):
         return
     if isinstance(value, int):
         _check_integer(value)
         return
-    if not isinstance(value, list | tuple | dict):
+    if not isinstance(value, _CONTAINERS):
         raise FormatError(f"{type(value).__name__} has no canonical JSON form")
     if depth == 0:
         raise FormatError(f"JSON is nested deeper than {MAX_DEPTH} levels")
@@ -200,6 +205,9 @@ _WRITER: Final = json.JSONEncoder(
     ensure_ascii=False, check_circular=False, allow_nan=False, sort_keys=True, separators=(",", ":")
 )
 _ANY_NUMBERS: Final = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_constant=_refuse_constant)
+_CANONICAL_KEYS: Final = json.JSONDecoder(
+    parse_int=_safe_integer, parse_float=_refuse_fraction, parse_constant=_refuse_constant
+)
 _SAFE_INTEGERS: Final = json.JSONDecoder(
     object_pairs_hook=_object,
     parse_int=_safe_integer,

@@ -28,6 +28,7 @@ __all__ = [
 Word: TypeAlias = int | bytes
 """A uint256 or bool (int), an address (20 bytes) or a bytes32 (32 bytes)."""
 
+_ABOVE_ADDRESS = bytes(12)
 _SIGNATURE = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*\(([a-z0-9]+(?:,[a-z0-9]+)*)?\)", re.ASCII)
 _UINT = re.compile(r"uint([1-9][0-9]{0,2})", re.ASCII)
 
@@ -108,7 +109,7 @@ def uint256_of_word(word: bytes) -> int:
 
 def address_of_word(word: bytes) -> bytes:
     """Read 32 bytes, as in a topic, as a 20-byte address; FormatError if the upper 12 are not zero."""
-    if any(_sized(word)[:12]):
+    if not _sized(word).startswith(_ABOVE_ADDRESS):
         raise FormatError("ABI: an address with bits set above its 20 bytes")
     return word[12:]
 
@@ -149,9 +150,11 @@ def _fits(name: str, value: Word) -> bool:
 
 def _word(value: Word) -> bytes:
     if isinstance(value, bytes):
-        if len(value) not in {20, 32}:
+        if len(value) == 32:
+            return value
+        if len(value) != 20:
             raise FormatError(f"ABI: {len(value)} bytes are neither an address nor a bytes32")
-        return value.rjust(32, b"\x00")
+        return _ABOVE_ADDRESS + value
     if not 0 <= value < 1 << 256:
         raise FormatError("ABI: a number outside of uint256")
     return value.to_bytes(32, "big")

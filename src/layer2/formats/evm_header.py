@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from operator import attrgetter
 
 from layer2.errors.base import FormatError
 from layer2.formats import rlp
@@ -92,17 +93,16 @@ class EvmHeader:
     """Since Prague."""
 
     def __post_init__(self) -> None:
-        values = [getattr(self, name) for name in _ORDER]
-        while values and values[-1] is None:
-            values.pop()
-        if len(values) not in _FORKS or None in values:
+        values = _VALUES(self)
+        given = len(values) - values.count(None)
+        if given not in _FORKS or None in values[:given]:
             raise FormatError("EVM header: the set of fields is of no known fork")
-        for name, value in zip(_ORDER, values, strict=False):
-            if isinstance(value, bytes):
-                if len(value) != _DATA[name][1]:
+        for value, (name, size, bits) in zip(values[:given], _SIZES, strict=False):
+            if bits is None:
+                if len(value) != size:
                     _check_other_size(name, value)
-            elif not 0 <= value < 1 << _NUMBERS[name][1]:
-                raise FormatError(f"EVM header: {name} is not a number of {_NUMBERS[name][1]} bits")
+            elif value.bit_length() > bits or value < 0:
+                raise FormatError(f"EVM header: {name} is not a number of {bits} bits")
 
     @property
     def hash(self) -> bytes:
@@ -111,15 +111,19 @@ class EvmHeader:
 
     def encode(self) -> bytes:
         """The RLP of the header, whose keccak256 is the block's hash."""
-        values = [getattr(self, name) for name in _ORDER]
         items: list[RlpItem] = [
-            value if isinstance(value, bytes) else rlp.encode_int(value) for value in values if value is not None
+            value if isinstance(value, bytes) else rlp.encode_int(value) for value in _VALUES(self) if value is not None
         ]
         return rlp.encode(items)
 
 
 _ORDER = tuple([field.name for field in fields(EvmHeader)])
 """The fields in the order of the header's RLP."""
+_VALUES = attrgetter(*_ORDER)
+_SIZES = tuple(
+    [(name, None, _NUMBERS[name][1]) if name in _NUMBERS else (name, _DATA[name][1], None) for name in _ORDER]
+)
+"""In that order: each field's name, the size of bytes, and the width of a number in bits."""
 
 
 def decode_header(data: bytes) -> EvmHeader:
@@ -134,7 +138,15 @@ def decode_header(data: bytes) -> EvmHeader:
     items = rlp.decode(data)
     if not isinstance(items, list) or len(items) not in _FORKS:
         raise FormatError("EVM header: not a list with the number of fields of a known fork")
-    return _made(EvmHeader, [_value(name, item) for name, item in zip(_ORDER, items, strict=False)])
+    values: list[bytes | int] = []
+    for item, (name, _, bits) in zip(items, _SIZES, strict=False):
+        if bits is not None:
+            values.append(rlp.decode_int(item, max_bytes=bits // 8))
+        elif isinstance(item, bytes):
+            values.append(item)
+        else:
+            raise FormatError(f"EVM header: {name} is a list")
+    return _made(EvmHeader, values)
 
 
 def header_from_rpc(block: Mapping[str, object]) -> EvmHeader:
@@ -172,14 +184,6 @@ def _check_other_size(name: str, value: bytes) -> None:
         raise FormatError(f"EVM header: {name} has {len(value)} bytes, expected {size}")
     if len(value) > _LONGEST_EXTRA_DATA:
         raise FormatError(f"EVM header: {name} is longer than {_LONGEST_EXTRA_DATA} bytes")
-
-
-def _value(name: str, item: RlpItem) -> bytes | int:
-    if name in _NUMBERS:
-        return rlp.decode_int(item, max_bytes=_NUMBERS[name][1] // 8)
-    if not isinstance(item, bytes):
-        raise FormatError(f"EVM header: {name} is a list")
-    return item
 
 
 def _made(make: Callable[..., EvmHeader], values: Sequence[bytes | int]) -> EvmHeader:

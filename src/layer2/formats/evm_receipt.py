@@ -25,6 +25,7 @@ DEPOSIT_TYPE = 0x7E
 _TYPES = frozenset({0x00, 0x01, 0x02, 0x04, DEPOSIT_TYPE})
 _MOST_TOPICS = 4
 _BLOOM_SIZE = 256
+_EMPTY_BLOOM = bytes(_BLOOM_SIZE)
 _LENGTHS = frozenset({4, 6})
 """The number of a receipt's parts, without and with a deposit's nonce and version."""
 _UINT64 = 1 << 64
@@ -124,8 +125,14 @@ def bloom_of(logs: Sequence[EvmLog]) -> bytes:
 
     Source: Ethereum Yellow Paper, section 4.3.1 (``M3:2048``).
     """
+    if not logs:
+        return _EMPTY_BLOOM
+    entries: set[bytes] = set()
+    for log in logs:
+        entries.add(log.address)
+        entries.update(log.topics)
     bloom = 0
-    for entry in {entry for log in logs for entry in (log.address, *log.topics)}:
+    for entry in entries:
         bloom |= bloom_bits(entry)
     return bloom.to_bytes(_BLOOM_SIZE, "big")
 
@@ -159,7 +166,7 @@ def decode_receipt(data: bytes) -> EvmReceipt:
     items = rlp.decode(data if is_legacy else data[1:])
     if not isinstance(items, list) or len(items) not in _LENGTHS:
         raise FormatError("EVM receipt: a malformed list")
-    status, gas, bloom, logs, *deposit = items
+    status, gas, bloom, logs = items[:4]
     if not isinstance(bloom, bytes) or not isinstance(logs, list):
         raise FormatError("EVM receipt: a malformed list")
     return EvmReceipt(
@@ -168,7 +175,7 @@ def decode_receipt(data: bytes) -> EvmReceipt:
         rlp.decode_int(gas, max_bytes=8),
         bloom,
         tuple([_log(log) for log in logs]),
-        *[rlp.decode_int(number, max_bytes=8) for number in deposit],
+        *[rlp.decode_int(number, max_bytes=8) for number in items[4:]],
     )
 
 

@@ -12,9 +12,9 @@ from enum import Enum
 from functools import cache
 from typing import Annotated, TypeAlias, TypeVar, get_args, get_type_hints
 
-from layer2.errors.base import FormatError
+from layer2.formats import json_object
 from layer2.formats.canonical_json import JsonValue
-from layer2.formats.json_object import JsonObject
+from layer2.formats.json_object import JsonObject, UnexpectedValue
 
 __all__ = [
     "Amount",
@@ -39,11 +39,13 @@ T = TypeVar("T")
 class Form:
     """How a value appears in a JSON object."""
 
-    read: Callable[[JsonObject, str], object]
-    """Takes the field of that name; raises ``FormatError``."""
+    read: Callable[..., object]
+    """Converts the field's value, as a ``Reader`` does."""
     write: Callable[..., JsonValue] = lambda value: value
     name: str | None = None
     """The name in JSON, if it differs from the dataclass's."""
+    is_object: bool = False
+    """``read`` takes the field as a ``JsonObject``."""
 
     def named(self, name: str) -> Form:
         """The same form under another name."""
@@ -52,33 +54,35 @@ class Form:
 
 def hexadecimal(length: int | None = None, *, max_length: int = 100_000) -> Form:
     """Lower-case hex without prefix: exactly ``length`` bytes, or at most ``max_length``."""
-    return Form(lambda given, name: given.hex(name, length=length, max_length=max_length), bytes.hex)
+    return Form(json_object.hexadecimal(length, max_length=max_length), bytes.hex)
 
 
 def text(max_length: int) -> Form:
     """A text of at most ``max_length`` characters."""
-    return Form(lambda given, name: given.text(name, max_length=max_length))
+    return Form(json_object.text(max_length))
 
 
 def integer(maximum: int = 2**53 - 1) -> Form:
     """A JSON number from 0 to ``maximum``."""
-    return Form(lambda given, name: given.integer(name, maximum=maximum))
+    return Form(json_object.integer(maximum))
 
 
 def enumeration(kind: type[Enum]) -> Form:
     """The value of an enum's member."""
 
-    def read(given: JsonObject, name: str) -> Enum:
-        value = given.text(name, max_length=32)
+    members = {member.value: member for member in kind}
+    short_text = json_object.text(32)
+
+    def read(value: object) -> Enum:
         try:
-            return kind(value)
-        except ValueError as error:
-            raise FormatError(f"{name} is {value!r}; it must be one of {[each.value for each in kind]}") from error
+            return members[short_text(value)]
+        except KeyError:
+            raise UnexpectedValue(f"one of {[*members]}") from None
 
     return Form(read, lambda member: member.value)
 
 
-Amount: TypeAlias = Annotated[int, Form(JsonObject.amount, str)]
+Amount: TypeAlias = Annotated[int, Form(json_object.amount, str)]
 """A decimal string."""
 Bytes20: TypeAlias = Annotated[bytes, hexadecimal(20)]
 Bytes32: TypeAlias = Annotated[bytes, hexadecimal(32)]
@@ -90,7 +94,7 @@ Text16: TypeAlias = Annotated[str, text(16)]
 def write_record(record: object) -> dict[str, JsonValue]:
     """The fields of a dataclass as a JSON object."""
     kind: type = type(record)
-    return {key: form.write(getattr(record, name)) for name, key, form in _members(kind)}
+    return {key: write(getattr(record, name)) for name, key, write in _written(kind)}
 
 
 def read_record(kind: type[T], given: JsonObject) -> T:
@@ -104,10 +108,21 @@ def read_record(kind: type[T], given: JsonObject) -> T:
     """
     record: type = kind
     make: Callable[..., T] = kind
-    return make(**{name: form.read(given, key) for name, key, form in _members(record)})
+    return make(*given.read_all(_read(record)))
 
 
 @cache
+def _written(record: type) -> tuple[tuple[str, str, Callable[..., JsonValue]], ...]:
+    """For each field that the constructor takes: its name, its name in JSON, and what writes it."""
+    return tuple([(name, key, form.write) for name, key, form in _members(record)])
+
+
+@cache
+def _read(record: type) -> tuple[tuple[str, Callable[..., object], bool], ...]:
+    """For each field that the constructor takes, in order: an argument of ``JsonObject.read_all``."""
+    return tuple([(key, form.read, form.is_object) for _, key, form in _members(record)])
+
+
 def _members(record: type) -> tuple[tuple[str, str, Form], ...]:
     """For each field that the constructor takes: its name, its name in JSON, and its form."""
     assert is_dataclass(record)

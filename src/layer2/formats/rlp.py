@@ -23,6 +23,8 @@ _SHORT = 55
 _STRING = 0x80
 _LIST = 0xC0
 _STRING_PREFIX = tuple([bytes((_STRING + length,)) for length in range(_SHORT + 1)])
+_LEAST_LONG = (0, _SHORT + 1, *[1 << 8 * (width - 1) for width in range(2, 9)])
+"""By the number of its digits, the smallest length that needs so many. A shorter one has a leading zero."""
 _TOO_LONG = "RLP: truncated, or an item longer than the list that holds it"
 
 
@@ -117,7 +119,7 @@ def _items(data: bytes, position: int, end: int, depth: int) -> list[RlpItem]:
     """The items between two positions; lists among them are decoded at most ``depth`` levels deep.
 
     An item's first byte shows its kind: up to 0x7F the byte itself, to 0xB7 a short string, to 0xBF a long string, to
-    0xF7 a short list, to 0xFF a long list. Short items are decoded inline, because verifiers check many proofs.
+    0xF7 a short list, to 0xFF a long list. Short strings come first here, because verifiers check many proofs.
     """
     items: list[RlpItem] = []
     while position < end:
@@ -125,44 +127,38 @@ def _items(data: bytes, position: int, end: int, depth: int) -> list[RlpItem]:
         position += 1
         if first <= 0x7F:
             items.append(data[position - 1 : position])
-        elif first <= 0xB7:
+            continue
+        if first <= 0xB7:
             start = position
             # The end of the list checks that the item ends within it.
             position += first - 0x80
             items.append(data[start:position])
             if first == 0x81 and position <= end and data[start] <= 0x7F:
                 raise FormatError("RLP: a prefix before a byte that needs none")
-        elif first <= 0xBF:
-            start, position = _long(data, position, first - 0xB7, end)
+            continue
+        start, length, is_list = position, first - (_LIST if first >= _LIST else _STRING), first >= _LIST
+        if length > _SHORT:
+            width = length - _SHORT
+            start += width
+            length = int.from_bytes(data[position:start], "big")
+            if length < _LEAST_LONG[width] or start > end:
+                raise FormatError(_wrong_length(data[position:start], is_truncated=start > end))
+        position = start + length
+        if position > end:
+            raise FormatError(_TOO_LONG)
+        if not is_list:
             items.append(data[start:position])
+        elif depth == 0:
+            raise FormatError(f"RLP: lists nested deeper than {MAX_DEPTH}")
         else:
-            if depth == 0:
-                raise FormatError(f"RLP: lists nested deeper than {MAX_DEPTH}")
-            if first <= 0xF7:
-                start = position
-                position += first - 0xC0
-                if position > end:
-                    raise FormatError(_TOO_LONG)
-            else:
-                start, position = _long(data, position, first - 0xF7, end)
             # A megabyte can hold a million empty lists: they need no call.
-            items.append(_items(data, start, position, depth - 1) if position > start else [])
+            items.append(_items(data, start, position, depth - 1) if length else [])
     if position > end:
         raise FormatError(_TOO_LONG)
     return items
 
 
-def _long(data: bytes, start: int, width: int, end: int) -> tuple[int, int]:
-    """The start and end of a payload whose length is in the ``width`` bytes from ``start``."""
-    digits = data[start : start + width]
-    start += width
-    if start > end:
-        raise FormatError("RLP: truncated within a length")
-    if digits[0] == 0:
-        raise FormatError("RLP: a length with leading zeros")
-    length = int.from_bytes(digits, "big")
-    if length <= _SHORT:
-        raise FormatError("RLP: a long length for a short payload")
-    if start + length > end:
-        raise FormatError(_TOO_LONG)
-    return start, start + length
+def _wrong_length(digits: bytes, *, is_truncated: bool) -> str:
+    if is_truncated:
+        return "RLP: truncated within a length"
+    return "RLP: a length with leading zeros" if digits[0] == 0 else "RLP: a long length for a short payload"

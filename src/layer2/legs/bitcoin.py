@@ -10,9 +10,8 @@ from typing import Annotated, ClassVar, Final, Self
 
 from layer2.contracts.bitcoin_htlc import BitcoinHtlc
 from layer2.errors.base import FormatError, FundsRulesError, InvalidRequest, ProofRefused
-from layer2.formats import bitcoin_psbt, bitcoin_uri, segwit_address
+from layer2.formats import bitcoin_psbt, bitcoin_uri, json_object, segwit_address
 from layer2.formats.bitcoin_transaction import LOCKTIME_THRESHOLD, decode_transaction
-from layer2.formats.json_object import JsonObject
 from layer2.formats.json_record import Amount, Bytes32, Bytes33, Form, Text8, integer
 from layer2.formats.tagged_signature import is_public_key
 from layer2.legs import bitcoin_evidence
@@ -70,11 +69,14 @@ class BitcoinKeys:
         return self.key != self.release_key and is_public_key(self.key) and is_public_key(self.release_key)
 
 
-def _locktime(given: JsonObject, name: str) -> int:
-    value = given.integer(name, maximum=2**31 - 1)
-    if value == 0:
+_ANY_LOCKTIME: Final = json_object.integer(2**31 - 1)
+
+
+def _locktime(value: object) -> int:
+    locktime = _ANY_LOCKTIME(value)
+    if locktime == 0:
         raise FormatError("a lock time of zero locks nothing")
-    return value
+    return locktime
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Final, TypeAlias
 
 from layer2.errors.base import FormatError
+from layer2.formats import json_object
 from layer2.formats.canonical_json import JsonValue
 from layer2.formats.json_object import JsonObject
 from layer2.formats.json_record import Bytes32, Form, hexadecimal, integer, read_record, write_record
@@ -31,14 +32,13 @@ _Index: TypeAlias = Annotated[int, integer(2**32)]
 
 def _list(max_items: int, max_length: int = 100_000) -> Form:
     return Form(
-        lambda given, name: given.hex_list(name, max_items=max_items, max_length=max_length),
+        json_object.list_of(json_object.hexadecimal(max_length=max_length), max_items),
         lambda items: [item.hex() for item in items],
     )
 
 
-_PREIMAGE: Final = Form(
-    lambda given, name: Preimage(given.hex(name, length=32)), lambda preimage: preimage.secret.hex()
-)
+_32_BYTES: Final = json_object.hexadecimal(32)
+_PREIMAGE: Final = Form(lambda value: Preimage(_32_BYTES(value)), lambda preimage: preimage.secret.hex())
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,15 @@ __all__ = [
     "check_owed_invoice",
     "check_payable_invoice",
     "decoded",
+    "decoded_once",
     "read_invoice",
 ]
 
 CLOCK_TOLERANCE: Final = 60
 """Seconds by which the clocks of two parties, or of a party and its node, may differ."""
 MSAT_PER_SAT: Final = 1000
+_LONGEST_KEPT: Final = 1_000
+"""Characters. A payee can write an invoice that takes 14 KB when it is decoded, and one of 7,000 that takes 140 KB."""
 _PROOF_CHECKS: Final = {
     "invoice_format": "invoice",
     "invoice_blinded_paths": "invoice_kind",
@@ -31,13 +34,18 @@ _PROOF_CHECKS: Final = {
 """For a code of ``read_invoice``: the name of the check of a proof, if it differs."""
 
 
-@lru_cache(maxsize=4096)
 def decoded(text: str) -> Bolt11Invoice:
-    """The invoice of a text, decoded once.
+    """The invoice of a text. An open swap asks for its invoice at every step, so those of usual length are kept.
 
     Raises:
         FormatError: it is not a BOLT 11 invoice.
     """
+    return decoded_once(text) if len(text) <= _LONGEST_KEPT else bolt11.decode(text)
+
+
+@lru_cache(maxsize=4096)
+def decoded_once(text: str) -> Bolt11Invoice:
+    """The invoice of a text of usual length. Raises: as ``decoded``."""
     return bolt11.decode(text)
 
 

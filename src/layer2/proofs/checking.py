@@ -154,7 +154,7 @@ def check_proof(
         terms=terms,
         source=reports[0],
         destination=reports[1],
-        preimage_maker=terms.destination.preimage_maker(policy.evidence),
+        preimage_maker=terms.destination.preimage_maker(of_evidence),
         provider_is_known=policy.providers is not None,
         statement=None if proof.statement is None else proof.statement.statement,
         open_points=(*_open_headers(reports), *_open_legs(reports), *_open_parties(terms, policy), *matters),

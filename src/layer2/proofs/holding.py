@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Annotated, Final, Self, TypeAlias, TypeVar
 
 from layer2.errors.base import FormatError, ProofRefused
-from layer2.formats import canonical_json, personal_message
+from layer2.formats import canonical_json, json_object, personal_message
 from layer2.formats.canonical_json import JsonValue
 from layer2.formats.json_object import JsonObject
 from layer2.formats.json_record import Bytes32, Form, hexadecimal, integer, read_record, text, write_record
@@ -36,7 +36,8 @@ _NAME: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 _LAST_SECOND: Final = 2**53 - 1
 _ECDSA_LENGTH: Final = 64
 _Name: TypeAlias = Annotated[str, text(_LONGEST_NAME)]
-_ID: Final = Form(lambda given, name: given.hex(name, length=16).hex())
+_16_BYTES: Final = json_object.hexadecimal(16)
+_ID: Final = Form(lambda value: _16_BYTES(value).hex())
 C = TypeVar("C", bound="HolderChallenge")
 
 

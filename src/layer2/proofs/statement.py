@@ -73,11 +73,10 @@ class StatedBlock:
     """In the order in which the layer's nodes display it."""
 
 
-def _read_block(given: JsonObject, name: str) -> StatedBlock | None:
-    value = given.take(name)
+def _read_block(value: object) -> StatedBlock | None:
     if value is None:
         return None
-    fields = JsonObject(value, name)
+    fields = JsonObject(value, "block")
     block = read_record(StatedBlock, fields)
     fields.end()
     return block
@@ -97,14 +96,13 @@ class StatedLeg:
     finality: StatedFinality
 
 
-def _read_leg(given: JsonObject, name: str) -> StatedLeg:
-    fields = given.nested(name)
+def _read_leg(fields: JsonObject) -> StatedLeg:
     leg = read_record(StatedLeg, fields)
     fields.end()
     return leg
 
 
-_Leg: TypeAlias = Annotated[StatedLeg, Form(_read_leg, write_record)]
+_Leg: TypeAlias = Annotated[StatedLeg, Form(_read_leg, write_record, is_object=True)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Annotated, Final, TypeAlias
 
 from layer2.errors.base import FormatError
-from layer2.formats.json_object import JsonObject
+from layer2.formats import json_object
 from layer2.formats.json_record import Amount, Bytes32, Form, Text16, hexadecimal
 from layer2.legs.kinds import read_leg, read_offer, write_leg, write_offer
 from layer2.legs.leg import Leg, LegOffer
@@ -33,16 +33,20 @@ TERMS_VERSION: Final = 1
 KEY_LENGTHS: Final = {Scheme.BIP340: 32, Scheme.ECDSA: 33}
 
 
-def _key(given: JsonObject, name: str) -> bytes:
-    key = given.hex(name, max_length=33)
+_16_BYTES: Final = json_object.hexadecimal(16)
+_ANY_KEY: Final = json_object.hexadecimal(max_length=33)
+
+
+def _key(value: object) -> bytes:
+    key = _ANY_KEY(value)
     if len(key) not in KEY_LENGTHS.values():
         raise FormatError("an identity key has 32 bytes (BIP 340) or 33 (ECDSA)")
     return key
 
 
-_ID: Final = Form(lambda given, name: given.hex(name, length=16).hex())
-_Offer: TypeAlias = Annotated[LegOffer, Form(lambda given, name: read_offer(given.nested(name)), write_offer)]
-_Leg: TypeAlias = Annotated[Leg, Form(lambda given, name: read_leg(given.nested(name)), write_leg)]
+_ID: Final = Form(lambda value: _16_BYTES(value).hex())
+_Offer: TypeAlias = Annotated[LegOffer, Form(read_offer, write_offer, is_object=True)]
+_Leg: TypeAlias = Annotated[Leg, Form(read_leg, write_leg, is_object=True)]
 _Key: TypeAlias = Annotated[bytes, Form(_key, bytes.hex)]
 
 
