@@ -60,6 +60,12 @@ def _networks_and_legs() -> Iterator[Vector]:
     yield refused("terms/evm-leg-on-lightning", "legs", _signed(source=evm.leg(layer="LIGHTNING")))
     yield refused("terms/evm-leg-on-a-layer-without-legs", "legs", _signed(source=evm.leg(layer="LIQUID")))
     two = terms(evm.leg(), evm.leg(amount=str(AMOUNT)))
+    nothing = terms(evm.leg(amount=str(FEE)), evm.leg(layer="ROOTSTOCK", chain_id=33, amount="0"), amount="0")
+    yield refused(
+        "terms/amount-of-zero-and-legs-that-fit",
+        "amount",
+        proof(nothing, evm.claimed(nothing["source"], nothing), None),
+    )
     yield refused("terms/both-legs-on-one-layer", "legs", proof(two, evm.claimed(two["source"], two), None))
 
 
