@@ -66,7 +66,7 @@ def _receipts() -> Iterator[Vector]:
         "receipt-of-seven-fields": _listed(status, gas, bloom, logs, b"\x05", b"\x01", b"\x01"),
         "receipt-that-is-a-string": rlp.encode(b"\x01" * 60),
         "bloom-filter-that-is-a-list": _listed(status, gas, rlp.encode([]), logs),
-        "logs-that-are-a-string": _listed(status, gas, bloom, b"\x80"),
+        "logs-that-are-a-string": _listed(status, gas, rlp.encode(bytes(256)), b"\x80"),
         "log-of-two-items": _listed(status, gas, bloom, rlp.encode([[address, topics]])),
         "log-that-is-a-string": _listed(status, gas, bloom, rlp.encode([address])),
         "topic-that-is-a-list": _listed(status, gas, bloom, rlp.encode([[address, [topics[0], [topics[1]]], data]])),

@@ -47,6 +47,8 @@ def _signatures() -> Iterator[Vector]:
     yield refused(
         "terms/bip-340-scheme-for-an-ecdsa-key", "terms_signature", _with(by_ecdsa, ecdsa | {"scheme": "bip340"})
     )
+    no_point = bases.bob_to_lightning(terms(evm.leg(), invoices.leg(), provider="02" + "ff" * 32))
+    yield refused("terms/ecdsa-key-that-is-not-on-the-curve", "terms_signature", no_point)
     off_curve = bases.bob_to_lightning(terms(evm.leg(), invoices.leg(), provider="ff" * 32))
     yield refused("terms/key-that-is-not-on-the-curve", "terms_signature", off_curve)
 
