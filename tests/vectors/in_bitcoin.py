@@ -166,12 +166,9 @@ def _trees() -> Iterator[Vector]:
     leg = bitcoin.leg()
     spend = bitcoin.spend(leg)
     own = spend.transaction.witness_hash
-    as_first = replace(spend, leaves=[own, *[bytes([place]) * 32 for place in range(1, 6)]], index=0)
-    with_block = replace(spend, leaves=[own, *[bytes([place]) * 32 for place in range(1, 6)]])
-    index_0 = with_block.evidence() | {
-        "index": 0,
-        "witness_path": [each.hex() for each in bitcoin.path(as_first.leaves, 0)],
-    }
+    first = [own, *[bytes([place]) * 32 for place in range(1, 6)]]
+    path = [each.hex() for each in bitcoin.path(first, 0)]
+    index_0 = replace(spend, leaves=first).evidence() | {"index": 0, "witness_path": path}
     yield refused("bitcoin/index-0-in-the-witness-tree", "inclusion", _with(index_0))
     deep = [bytes(32), bytes([1]) * 32, own, *[bytes([place]) * 32 for place in range(3, 12)]]
     yield refused("bitcoin/deeper-witness-tree", "inclusion", _with(replace(spend, leaves=deep).evidence()))

@@ -2,9 +2,9 @@
 
 A check is a ``raise`` in a function that the vectors reach, or a ``return False`` of a signature's check, which then
 returns True. ``python -m vectors.removed_checks`` prints, for each, a vector that finds its absence, and fails if one
-is neither found nor explained in ``not_reached``. With ``--write`` it also renews the table of these vectors, with which
-the next run needs a fraction of the time. Nothing of the package is imported in the process that forks: each child
-imports it without one check.
+is neither found nor explained in ``not_reached``. With ``--write`` it also renews the table of these vectors, with
+which the next run needs a fraction of the time. Nothing of the package is imported in the process that forks: each
+child imports it without one check.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _checks_of(module: str, file: Path) -> Iterator[Check]:
             texts: list[str] = []
             for node in _own_nodes(function):
                 if isinstance(node, ast.Raise) and node.exc is not None:
-                    text = ast.unparse(node.exc)[:70]
+                    text = ast.unparse(node.exc)[:68].strip()
                 elif module in _ANSWERS and isinstance(node, ast.Return) and ast.unparse(node) == "return False":
                     text = "return False"
                 else:
