@@ -139,7 +139,7 @@ WRONG = {
     "an unknown layer": ('work = ["MARS:1"]', "work takes LAYER:HASHES, not MARS:1"),
     "a layer without work": ('work = ["BOB:1"]', "work: only the headers of"),
     "no work": ('work = ["BITCOIN:0"]', "work: for each layer, a positive number"),
-    "no requirement": ('requires = "nothing"', "requires takes as_agreed or finalized, not nothing"),
+    "no requirement": ('requires = "nothing"', "requires takes stated or as_agreed or finalized, not nothing"),
     "a list of requirements": ('requires = ["finalized"]', 'write requires = "..."'),
     "no TOML": ("networks =", "not TOML"),
 }

@@ -167,13 +167,13 @@ async def test_a_proof_that_has_a_statement_is_not_asked_for_again(journal: SqlJ
     assert await stored(journal) == with_statement
 
 
-async def test_a_refund_without_evidence_gets_a_proof_of_the_statement_alone(journal: SqlJournal) -> None:
-    expected = signed(statement(PROOF.terms.terms, StatedOutcome.REFUNDED))
-    provider = FakeProvider(expected)
+async def test_a_refund_without_evidence_gets_no_proof_of_a_statement_alone(journal: SqlJournal) -> None:
+    provider = FakeProvider(signed(statement(PROOF.terms.terms, StatedOutcome.REFUNDED)))
     statements = asking(journal, provider)
     statements.note(await ended(journal, REFUNDED, proof=None))
     await rounds(statements)
-    assert await stored(journal) == TransferProof(PROOF.terms, None, None, expected)
+    assert provider.asked == []
+    assert await stored(journal) is None
 
 
 async def test_the_pauses_between_the_tries_are_kept(journal: SqlJournal) -> None:

@@ -12,7 +12,7 @@ from layer2.cli.proof_commands import load
 from layer2.cli.session import InSession
 from layer2.cli.wording import at_time
 from layer2.config import Layer2Config
-from layer2.errors import ConfigurationError, UnknownTransfer
+from layer2.errors import ConfigurationError, Layer2Error, UnknownTransfer
 from layer2.manager.statements import completed_proof
 from layer2.model.transactions import SwapId
 from layer2.ports.journal import Role, SwapRecord
@@ -47,8 +47,12 @@ async def complete(proof: str, *, output: Path | None = None, session: InSession
         )
     if data is not None:
         given = TransferProof.from_bytes(data)
+    if given is None:
+        raise Layer2Error(
+            f"the journal has no proof of transfer {swap_id}: it has not ended, or it left no evidence", code="no_proof"
+        )
     with session.terminal.working("asking the provider"):
-        completed = given if given is not None and given.statement else await with_statement(config, record, given)
+        completed = given if given.statement else await with_statement(config, record, given)
     file = completed.save(output or (Path(f"transfer-{swap_id}.json") if is_id else Path(proof)))
     assert completed.statement is not None
     statement, provider = completed.statement.statement, completed.terms.terms.provider.hex()
@@ -59,11 +63,8 @@ async def complete(proof: str, *, output: Path | None = None, session: InSession
     return Result({"file": str(file), "transfer_id": swap_id, "outcome": statement.outcome.value}, lines)
 
 
-async def with_statement(config: Layer2Config, record: SwapRecord, proof: TransferProof | None) -> TransferProof:
+async def with_statement(config: Layer2Config, record: SwapRecord, proof: TransferProof) -> TransferProof:
     """The proof of a transfer with its provider's statement.
-
-    Args:
-        proof: None without evidence.
 
     Raises:
         ConfigurationError: the provider of the transfer is not configured.

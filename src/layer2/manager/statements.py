@@ -17,7 +17,7 @@ from layer2.model.transactions import SwapId
 from layer2.ports.journal import Role, SwapJournal, SwapRecord
 from layer2.proofs.model import TransferProof
 from layer2.provider_client import ProviderClient
-from layer2.swap_engine.records import record_state, record_terms
+from layer2.swap_engine.records import record_state
 from layer2.swap_rules.states import TakerCompleted, TakerRefunded
 
 __all__ = ["Statements", "completed_proof"]
@@ -30,23 +30,21 @@ others. After the last one, ``layer2 proof complete`` asks."""
 _MOST_WAITING: Final = 10_000
 
 
-async def completed_proof(record: SwapRecord, proof: TransferProof | None, provider: ProviderClient) -> TransferProof:
+async def completed_proof(record: SwapRecord, proof: TransferProof, provider: ProviderClient) -> TransferProof:
     """The proof of an ended transfer with the provider's statement, which is asked for once.
 
     Args:
         record: of the taker's journal; it has the access token.
-        proof: None if the transfer left no evidence: the result then has the terms and the statement.
+        proof: the transfer's, with the evidence of at least one leg: a statement alone is no proof.
 
     Raises:
-        StatementRefused: the provider states nothing, or nothing yet; or the record has no terms or no token.
+        StatementRefused: the provider states nothing, or nothing yet; or the record has no token.
         ProofRefused: the provider's answer is no statement about this transfer, or contradicts the evidence.
         NodeError, UnknownTransfer: as ``ProviderClient.completion_statement``.
     """
-    signed = record_terms(record)
-    if signed is None or record.access is None:
+    if record.access is None:
         raise StatementRefused("no terms were agreed with the provider", transfer_id=record.swap_id)
-    bare = TransferProof(signed, None, None) if proof is None else proof
-    return bare.with_statement(await provider.completion_statement(bare.terms.terms, record.access))
+    return proof.with_statement(await provider.completion_statement(proof.terms.terms, record.access))
 
 
 @dataclass(slots=True)
@@ -119,7 +117,7 @@ class Statements:
         if record is None or not record.is_final or provider is None:
             return
         data = await self._journal.load_proof(swap_id)
-        proof = None if data is None else TransferProof.from_bytes(data)
-        if proof is None or proof.statement is None:
+        # A refund can leave no evidence: then there is no proof.
+        if data is not None and (proof := TransferProof.from_bytes(data)).statement is None:
             completed = await completed_proof(record, proof, provider)
             await self._journal.save_proof(swap_id, completed.to_bytes())
