@@ -12,6 +12,7 @@ import pytest
 
 from vectors.all import FILE, all_vectors, written
 from vectors.answers import answer
+from vectors.mutants import every, shows_more
 from vectors.vector import Vector
 
 TESTS = Path(__file__).parents[1]
@@ -46,3 +47,16 @@ def test_the_vectors_find_every_check_that_is_removed() -> None:
     command = [sys.executable, "-m", "vectors.removed_checks"]
     result = subprocess.run(command, cwd=TESTS, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+
+
+@pytest.mark.timeout(600)
+def test_no_changed_proof_shows_more_than_the_proof_itself() -> None:
+    # ``make proof-mutants`` makes 100,000 of them, and changes every byte.
+    count, wrong = 0, []
+    for base, mutant in every(8_000, 11):
+        count += 1
+        verdict, result = answer(mutant)
+        if shows_more(mutant, base, verdict, result):
+            wrong.append(f"{mutant.name}: {verdict} {result}")
+    assert count > 20_000
+    assert not wrong, "\n".join(wrong)
