@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -27,7 +28,9 @@ def test_a_line_has_everything_that_a_verifier_needs() -> None:
     for line, vector in zip(FILE.read_text().splitlines(), all_vectors(), strict=True):
         fields = json.loads(line)
         data = bytes.fromhex(fields["proof_hex"]) if "proof_hex" in fields else fields["proof"].encode()
-        headers = {layer: [bytes.fromhex(each) for each in given] for layer, given in fields["headers"].items()}
+        headers: dict[str, Sequence[bytes]] = {
+            layer: [bytes.fromhex(each) for each in given] for layer, given in fields["headers"].items()
+        }
         again = Vector(fields["name"], data, fields["verdict"], fields["result"], fields["policy"], headers)
         assert again == vector
 
