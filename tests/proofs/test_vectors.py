@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -33,6 +35,13 @@ def test_a_line_has_everything_that_a_verifier_needs() -> None:
         }
         again = Vector(fields["name"], data, fields["verdict"], fields["result"], fields["policy"], headers)
         assert again == vector
+
+
+def test_the_page_states_the_classes_and_their_sizes() -> None:
+    sizes = Counter(vector.name.partition("/")[0] for vector in all_vectors())
+    page = (TESTS.parent / "docs" / "proof-format.md").read_text().partition("\n## Test vectors\n")[2]
+    rows = re.findall(r"^\| `([a-z-]+)` \| (\d+) \|", page, re.MULTILINE)
+    assert {name: int(size) for name, size in rows} == sizes
 
 
 def test_the_verifier_gives_every_vector_its_verdict_and_reason() -> None:
