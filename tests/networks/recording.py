@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from layer2 import Layer2Manager, Layer2ProtocolType, TransferProof
-from layer2.legs.leg import Htlc
+from layer2.legs.evidence import LegEvidence
+from layer2.legs.leg import Htlc, Leg
 from layer2.local.network import LocalNetwork
 from layer2.model.transactions import SwapId
 from layer2.terms.signing import terms_hash
@@ -52,10 +53,15 @@ class Recorder:
 
 async def _with_storage(proof: TransferProof, network: LocalNetwork) -> TransferProof:
     terms = proof.terms.terms
-    changes = {}
+
+    async def of(leg: Leg, evidence: LegEvidence | None) -> LegEvidence | None:
+        if evidence is None or leg.protocol is not Layer2ProtocolType.BOB:
+            return evidence
+        return await clients.bob.storage_evidence_async(Htlc(leg, terms.payment_hash, terms_hash(terms)))
+
     async with clients_of(network, network.taker) as clients:
-        for leg, name in ((terms.source, "source_leg"), (terms.destination, "destination_leg")):
-            if leg.protocol is Layer2ProtocolType.BOB and getattr(proof, name) is not None:
-                htlc = Htlc(leg, terms.payment_hash, terms_hash(terms))
-                changes[name] = await clients.bob.storage_evidence_async(htlc)
-    return replace(proof, **changes)
+        return replace(
+            proof,
+            source_leg=await of(terms.source, proof.source_leg),
+            destination_leg=await of(terms.destination, proof.destination_leg),
+        )
