@@ -10,6 +10,7 @@ JAVASCRIPT := tests/simnet/javascript
 VERIFIER := verifier-js
 SECONDS ?= 20
 SEED ?= 1
+MUTANTS ?= 100000
 NETWORK ?= simnet
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check --no-input
 # uv needs a tenth of pip's time. It comes with $(DEV), into which pip installs it first.
@@ -20,7 +21,7 @@ SIDE_BY_SIDE = $(MAKE) --no-print-directory --jobs=2 --output-sync=target
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test coverage check docs fuzz chaos explore format pins contracts lowest installed packaged wheel clean
-.PHONY: verifier-js
+.PHONY: proof-mutants verifier-js
 .PHONY: check-mypy check-basedpyright check-imports check-style check-english
 
 help: ## list the targets
@@ -66,6 +67,10 @@ chaos: $(DEV)/.ready ## random faults for SECONDS=600 from SEED=1 on NETWORK=sim
 
 explore: $(DEV)/.ready ## explore every state of a swap for all pairs of kinds, and remove each rule in turn
 	@$(DEV)/bin/python -m layer2.testing.explore --mutants $(ARGS)
+
+proof-mutants: $(DEV)/.ready ## remove each check of the verifier in turn, and change proofs MUTANTS=100000 times and at every byte
+	@cd tests && PYTHONPATH=../src ../$(DEV)/bin/python -m vectors.removed_checks
+	@cd tests && PYTHONPATH=../src ../$(DEV)/bin/python -m vectors.mutants $(MUTANTS)
 
 verifier-js: $(VERIFIER)/dist/.ready ## build the verifier in TypeScript, and test it with the vectors
 	@npm test --silent --prefix $(VERIFIER)

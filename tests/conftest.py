@@ -25,6 +25,10 @@ _NEEDS: Final = {
 _REASONS: Final = pytest.StashKey[dict[str, str]]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--record-proofs", metavar="DIR", help="keep the proofs of transfers on real nodes in a directory")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "javascript: runs JavaScript clients on Node")
     config.addinivalue_line("markers", "only_on(network, reason): the one local network that the test can run on")

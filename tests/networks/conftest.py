@@ -14,6 +14,7 @@ from layer2.local import devnet
 from layer2.local.network import LocalNetwork, LocalNetworkControl
 from networks.mining import BitcoinMiner
 from networks.parties import Clients, ProviderProcess, clients_of
+from networks.recording import Recorder
 from networks.swaps import Swaps
 
 
@@ -63,6 +64,13 @@ def own_network(network_name: str, tmp_path_factory: pytest.TempPathFactory) -> 
     """A network for one test, for irreversible changes: op-geth's clock cannot go back."""
     with running(network_name, tmp_path_factory.mktemp(f"own-{network_name}")) as network:
         yield network
+
+
+@pytest.fixture
+def recorder(request: pytest.FixtureRequest) -> Recorder:
+    """What keeps proofs, in the directory of the option ``--record-proofs``."""
+    given: str | None = request.config.getoption("record_proofs")
+    return Recorder(None if given is None else Path(given))
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from layer2.legs.bitcoin import BitcoinLeg
 from layer2.legs.evidence import BitcoinSpendEvidence
 from networks.misbehaving import CANNOT_PAY, dies, falls_silent
 from networks.money import NOTHING
+from networks.recording import Recorder
 from networks.swaps import AMOUNT, DIRECTIONS, FEE, Swaps, completed, until_state
 
 BITCOIN: Final = Layer2ProtocolType.BITCOIN
@@ -70,7 +71,9 @@ SIMNET_ONLY = pytest.mark.only_on("simnet", reason="each test needs a network of
 
 
 @EVERY_DIRECTION
-async def test_a_transfer_completes_with_a_proof_and_balances_that_add_up(swaps: Swaps, direction: str) -> None:
+async def test_a_transfer_completes_with_a_proof_and_balances_that_add_up(
+    swaps: Swaps, direction: str, recorder: Recorder
+) -> None:
     before, (source, destination) = await swaps.money(), DIRECTIONS[direction]
     async with swaps.manager() as layers, swaps.quick_finality():
         proof = await layers.cross_layer_transfer_async(BTC, AMOUNT, source, destination, timeout=60)
@@ -78,6 +81,7 @@ async def test_a_transfer_completes_with_a_proof_and_balances_that_add_up(swaps:
         (transfer,) = await layers.list_transfers_async()
         assert (transfer.state, transfer.fee) == (TransferState.COMPLETED, FEE)
         await swaps.until_provider_has(transfer.transfer_id, "completed")
+        await recorder.keep(direction, swaps.network, layers, transfer.transfer_id)
 
     report = check_proof(TransferProof.from_bytes(proof.to_bytes()), OFFLINE)
     assert report.outcome is ProofOutcome.COMPLETED
@@ -93,7 +97,9 @@ async def test_a_transfer_completes_with_a_proof_and_balances_that_add_up(swaps:
 
 @EVERY_DIRECTION_ON_SIMNET
 @pytest.mark.starts_provider
-async def test_a_provider_that_cannot_pay_gives_the_money_back_at_once(swaps: Swaps, direction: str) -> None:
+async def test_a_provider_that_cannot_pay_gives_the_money_back_at_once(
+    swaps: Swaps, direction: str, recorder: Recorder
+) -> None:
     source, destination = DIRECTIONS[direction]
     swaps.provider.start(CANNOT_PAY)
     before = await swaps.money()
@@ -110,6 +116,7 @@ async def test_a_provider_that_cannot_pay_gives_the_money_back_at_once(swaps: Sw
             assert check_proof(refunded.value.proof, OFFLINE).outcome is ProofOutcome.REFUNDED
             assert not await layers.verify_cross_layer_proof_async(refunded.value.proof)
             assert branch_of(refunded.value.proof) in (None, Branch.RELEASE)
+            await recorder.keep(f"{direction}_refunded", swaps.network, layers, transfer.transfer_id)
     await swaps.until_moved(before, NOTHING)
 
 

@@ -9,7 +9,6 @@ import pytest
 
 from layer2 import (
     BTC,
-    Layer2Manager,
     Layer2ProtocolType,
     ProofOutcome,
     ProofUndecided,
@@ -23,6 +22,7 @@ from layer2.model.transactions import SwapId
 from layer2.proofs import ProofLevel, ProofPolicy, ProofReport, Requirement, StatedFinality
 from layer2.swap_engine.records import record_terms
 from networks.misbehaving import CANNOT_PAY
+from networks.recording import stated
 from networks.swaps import AMOUNT, DIRECTIONS, Swaps
 from networks.waiting import until
 
@@ -44,19 +44,6 @@ def policy_of(swaps: Swaps) -> ProofPolicy:
 def proof_contract(swaps: Swaps) -> bytes:
     rootstock = swaps.config().rootstock
     return bytes(20) if rootstock is None else rootstock.asset.contract
-
-
-async def stated(layers: Layer2Manager, transfer_id: str) -> TransferProof:
-    """The proof in the journal, once it has the statement."""
-    seen: list[TransferProof] = []
-
-    async def has_it() -> bool:
-        proof = await layers._entered().records.proof(SwapId(transfer_id))
-        seen.extend([] if proof is None or proof.statement is None else [proof])
-        return bool(seen)
-
-    await until(has_it, "the provider has stated how the transfer ended")
-    return seen[0]
 
 
 def checked(proof: TransferProof, swaps: Swaps) -> ProofReport:

@@ -16,6 +16,8 @@ from coincurve import PrivateKey
 
 from layer2 import OFFLINE, TransferProof, check_proof
 from layer2.errors import FormatError, ProofRefused
+from vectors.answers import answer as vector_answer
+from vectors.mutants import every
 
 pytestmark = [pytest.mark.javascript, pytest.mark.xdist_group("javascript"), pytest.mark.timeout(400)]
 
@@ -74,6 +76,18 @@ def test_both_verifiers_answer_alike_about_changed_proofs(command: Path) -> None
     assert answers(command, lines) == expected
     results = {result for _, _, result in expected}
     assert {"completed", "format", "invoice", "receipt_inclusion", "inclusion", "header", "lock_id"} <= results
+
+
+def test_both_verifiers_answer_alike_about_mutants_under_a_policy(command: Path) -> None:
+    mutants = [mutant for _, mutant in every(4_000, 41)]
+    lines = "".join(json.dumps(mutant.line(), ensure_ascii=False) + "\n" for mutant in mutants)
+    expected = [(mutant.name, *vector_answer(mutant)) for mutant in mutants]
+    different = [
+        f"{ours}, the second verifier: {theirs}"
+        for ours, theirs in zip(expected, answers(command, lines), strict=True)
+        if ours != theirs
+    ]
+    assert not different, "\n".join(different)
 
 
 def _verdict(file: bytes) -> tuple[str, str]:

@@ -175,12 +175,14 @@ class Spend:
     reserved: tuple[bytes, ...] = (bytes([11]) * 32,)
     coinbase_script: bytes = b"\x03" + HEIGHT.to_bytes(3, "little") + b"miner"
     commitments: list[bytes] | None = None
+    leaves: list[bytes] | None = None
+    """Another witness tree than that of the block's transactions."""
     changes: Document = field(default_factory=dict)
 
     def evidence(self) -> Document:
         block = [Tx((Input(bytes([place]) * 32, 0),), (Output(place, b"\x51"),)) for place in range(1, self.others + 1)]
         block.insert(self.index - 1, self.transaction)
-        leaves = [bytes(32), *(each.witness_hash for each in block)]
+        leaves = [bytes(32), *(each.witness_hash for each in block)] if self.leaves is None else self.leaves
         mark = MARK + sha256d(root(leaves) + self.reserved[0]) if self.reserved else MARK
         marks = [mark] if self.commitments is None else self.commitments
         outputs = (Output(5_000_000_000, b"\x51"), *(Output(0, each) for each in marks))

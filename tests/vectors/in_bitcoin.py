@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from vectors import bitcoin, evm, invoices
-from vectors.bitcoin import HEIGHT, Tx, sha256d
+from vectors.bitcoin import HEIGHT, Output, Tx, sha256d
 from vectors.documents import AMOUNT, PREIMAGE, Document, proof, terms
 from vectors.vector import Vector, refused, valid
 
@@ -19,6 +19,7 @@ def vectors() -> Iterator[Vector]:
     yield from _legs()
     yield from _headers()
     yield from _inclusion()
+    yield from _trees()
     yield from _fundings()
     yield from _witnesses()
 
@@ -67,6 +68,9 @@ def _legs() -> Iterator[Vector]:
     evidence = bitcoin.evidence(bitcoin.leg())
     locked = proof(terms(evm.leg(), invoices.leg()), evidence, invoices.payment())
     yield refused("bitcoin/a-spend-for-a-lock", "evidence", locked)
+    yield refused("bitcoin/a-preimage-for-a-spend", "evidence", _with(invoices.payment()))
+    lock = terms(evm.leg(), invoices.leg())
+    yield refused("bitcoin/a-lock-for-a-spend", "evidence", _with(evm.claimed(lock["source"], lock)))
 
 
 def _headers() -> Iterator[Vector]:
@@ -148,6 +152,42 @@ def _inclusion() -> Iterator[Vector]:
     yield refused("bitcoin/another-witness", "inclusion", _with(other_witness))
 
 
+class _MarkedWithoutWitnesses(Tx):
+    """A transaction that has the marker of witnesses, and only empty ones."""
+
+    def encode(self, *, witnesses: bool = True) -> bytes:
+        plain = replace(self, inputs=tuple(replace(each, witness=()) for each in self.inputs))
+        data = Tx(plain.inputs, plain.outputs, plain.locktime).encode()
+        return data[:4] + b"\x00\x01" + data[4:-4] + bytes(len(self.inputs)) + data[-4:] if witnesses else data
+
+
+def _trees() -> Iterator[Vector]:
+    """Blocks that miners could make, with proofs that must not be accepted, or transactions that no block contains."""
+    leg = bitcoin.leg()
+    spend = bitcoin.spend(leg)
+    own = spend.transaction.witness_hash
+    first = [own, *[bytes([place]) * 32 for place in range(1, 6)]]
+    path = [each.hex() for each in bitcoin.path(first, 0)]
+    index_0 = replace(spend, leaves=first).evidence() | {"index": 0, "witness_path": path}
+    yield refused("bitcoin/index-0-in-the-witness-tree", "inclusion", _with(index_0))
+    deep = [bytes(32), bytes([1]) * 32, own, *[bytes([place]) * 32 for place in range(3, 12)]]
+    yield refused("bitcoin/deeper-witness-tree", "inclusion", _with(replace(spend, leaves=deep).evidence()))
+    # The last of five transactions is repeated in the tree (CVE-2012-2459).
+    repeated = replace(spend, others=3, index=4).evidence()
+    yield valid("bitcoin/last-of-an-odd-number", _with(repeated))
+    yield refused("bitcoin/repetition-of-the-last", "inclusion", _with(repeated | {"index": 5}))
+    made = spend.transaction
+    most = 21_000_000 * 100_000_000
+    for name, reason, changed in (
+        ("transaction-without-outputs", "inclusion", replace(made, outputs=())),
+        ("output-above-all-bitcoin", "inclusion", replace(made, outputs=(Output(most + 1, b"\x51"),))),
+        ("marker-without-witnesses", "inclusion", _MarkedWithoutWitnesses(made.inputs, made.outputs)),
+    ):
+        yield refused(f"bitcoin/{name}", reason, _with(replace(spend, transaction=changed).evidence()))
+    all_of_it = replace(made, outputs=(Output(most, b"\x51"),))
+    yield valid("bitcoin/output-of-all-bitcoin", _with(replace(spend, transaction=all_of_it).evidence()))
+
+
 def _coinbase_without_witness(evidence: Document) -> str:
     data = bytes.fromhex(evidence["coinbase"])
     # The marker after the version, and one item of 32 bytes before the lock time.
@@ -166,6 +206,17 @@ def _fundings() -> Iterator[Vector]:
         "funding-with-witnesses": with_witness.encode(),
     }.items():
         yield refused(f"bitcoin/{name}", "funding", _with(evidence | {"funding": data.hex()}))
+    funding = funded.encode()
+    for name, data in {
+        "funding-followed-by-a-byte-under-its-hash": funding + b"\x00",
+        "funding-that-is-cut-off-under-its-hash": funding[:-1],
+        "funding-with-a-marker-under-its-hash": with_witness.encode(),
+    }.items():
+        spend = bitcoin.spend(leg)
+        first, second = spend.transaction.inputs
+        spending = replace(spend.transaction, inputs=(first, replace(second, tx_hash=sha256d(data))))
+        spent = replace(spend, transaction=spending, funding=data).evidence()
+        yield refused(f"bitcoin/{name}", "funding", _with(spent))
     cut = Tx(funded.inputs, funded.outputs[:1])
     yield refused("bitcoin/funding-without-the-output", "funding", _with(bitcoin.spend(leg, funded=cut).evidence()))
     for name, amount in {"less": int(leg["amount"]) - 1, "more": int(leg["amount"]) + 1}.items():
@@ -212,5 +263,29 @@ def _chains() -> Iterator[Vector]:
     for place, trusted in enumerate(hashes):
         policy: Document = {"trusted_headers": {"BITCOIN": trusted}}
         yield valid(f"bitcoin/trusted-header-{place}", _with(evidence), policy=policy)
+    first = bytes.fromhex(evidence["headers"][-1])
+    later = [first]
+    while len(later) < 4:
+        later.append(bitcoin.mined(sha256d(later[-1]), bytes(32)))
+    # The given headers begin with the child of the leg's block.
+    chain = [*map(bytes.fromhex, evidence["headers"][1:]), *later[1:]]
+    policy = {"trusted_headers": {"BITCOIN": sha256d(chain[-1])[::-1].hex()}}
+    yield valid("bitcoin/headers-up-to-a-trusted-one", _with(evidence), policy=policy, headers={"BITCOIN": chain})
+    wrong: dict[str, list[bytes]] = {
+        "missing-header": [chain[0], *chain[2:]],
+        "reversed-headers": chain[::-1],
+        "header-of-79-bytes": [*chain[:-1], chain[-1][:-1]],
+        "headers-from-the-block": [bytes.fromhex(evidence["headers"][0]), *chain],
+        "headers-after-the-last": later[1:],
+    }
+    for name, given in wrong.items():
+        refusal = refused(
+            f"bitcoin/chain-with-{name}", "header_chain", _with(evidence), policy=policy, headers={"BITCOIN": given}
+        )
+        yield refusal
+    without_work = bitcoin.mined(sha256d(chain[-1]), bytes(32), has_work=False)
+    known: Document = {"trusted_headers": {"BITCOIN": sha256d(without_work)[::-1].hex()}}
+    further = {"BITCOIN": [*chain, without_work]}
+    yield valid("bitcoin/trusted-header-without-work", _with(evidence), policy=known, headers=further)
     unknown: Document = {"trusted_headers": {"BITCOIN": "00" * 32}}
     yield refused("bitcoin/unknown-trusted-header", "header_chain", _with(evidence), policy=unknown)

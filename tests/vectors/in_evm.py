@@ -121,6 +121,9 @@ def _tries() -> Iterator[Vector]:
         yield refused(f"evm-trie/index-{index}", "receipt_inclusion", other)
     for name, root in _odd_tries(_claim_block().receipts[2]).items():
         yield refused(f"evm-trie/{name}", "receipt_inclusion", _with(_under(root, 2)))
+    # The trie of a block has no such key, but nothing else refuses it.
+    large = rlp.encode([b"\x20" + rlp.encode(2**32), _claim_block().receipts[2]])
+    yield refused("evm-trie/index-2-to-the-32-in-the-trie", "receipt_inclusion", _with(_under([large], 2**32)))
 
 
 def _odd_tries(value: bytes) -> dict[str, list[bytes]]:
@@ -133,6 +136,8 @@ def _odd_tries(value: bytes) -> dict[str, list[bytes]]:
     def branch(**places: Any) -> list[Any]:
         return [places.get(f"at{place}", b"") for place in range(16)] + [places.get("value", b"")]
 
+    whole = rlp.encode(branch(at0=reference, at1=neighbour))
+    after_digit = rlp.encode(branch(at2=keccak(rlp.encode([b"\x20", value])), at3=neighbour))
     below = rlp.encode(branch(at2=keccak(rlp.encode([b"\x20", value])), at3=neighbour))
     short_leaf = rlp.encode([b"\x20", value])
     extension = [b"\x00\x02", keccak(short_leaf)]
@@ -154,6 +159,14 @@ def _odd_tries(value: bytes) -> dict[str, list[bytes]]:
         "empty-branch": [rlp.encode(empty)],
         "extension-as-last-node": [rlp.encode(extension)],
         "extension-to-a-leaf": [rlp.encode([b"\x10", reference]), leaf],
+        "extension-with-an-empty-path-before-the-branch": [rlp.encode([b"\x00", keccak(whole)]), whole, leaf],
+        "extension-with-another-path": [
+            rlp.encode([b"\x15", keccak(after_digit)]),
+            after_digit,
+            rlp.encode([b"\x20", value]),
+        ],
+        "root-that-is-a-string-of-2-bytes": [rlp.encode(b"\x20\x02")],
+        "root-that-is-a-string-of-17-bytes": [rlp.encode(bytes(17))],
         "extension-with-an-empty-path": [rlp.encode([b"\x00", keccak(below)]), below],
         "extension-after-an-extension": [
             rlp.encode([b"\x10", keccak(rlp.encode([b"\x12", keccak(short_leaf)]))]),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from vectors import bases
-from vectors.documents import Document, canonical, changed
+from vectors import bases, bitcoin, invoices
+from vectors.documents import Document, canonical, changed, proof, terms
 from vectors.vector import Vector, refused
 
 __all__ = ["vectors"]
@@ -51,8 +51,32 @@ def _bytes(base: Document) -> dict[str, bytes]:
         "a-list": b"[" + data + b"]",
         "a-text": b'"' + b"proof" + b'"',
         "null": b"null",
-        "too-long": data + b" " * (1_000_001 - len(data)),
+        "number-of-5000-digits": data.replace(version, b'"version":' + b"1" * 5_000 + b"}"),
+        "too-long": _too_long(base),
+        "too-many-values": canonical(_many_values()),
     }
+
+
+def _too_long(base: Document) -> bytes:
+    """A file of 1,000,001 bytes of which no part is too long."""
+    empty = canonical(changed(base, source_leg__receipt_proof=[""] * 6))
+    missing = 1_000_001 - len(empty)
+    # A node has an even number of digits: the invoice gives the odd one.
+    odd = missing % 2
+    nodes = ["00" * 90_000] * 5
+    nodes.append("00" * ((missing - odd) // 2 - 5 * 90_000))
+    longer = changed(base, source_leg__receipt_proof=nodes)
+    longer["terms"]["destination"]["invoice"] += "q" * odd
+    data = canonical(longer)
+    assert len(data) == 1_000_001
+    return data
+
+
+def _many_values() -> Document:
+    """A file with 10,001 commas and brackets or more of which no list is too long."""
+    made = terms(bitcoin.leg(), invoices.leg(invoice="," * 8_000))
+    evidence = bitcoin.evidence(bitcoin.leg()) | {"headers": [""] * 2_016}
+    return proof(made, evidence, invoices.payment())
 
 
 def changed_text(base: Document, text: str) -> bytes:

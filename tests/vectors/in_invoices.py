@@ -65,6 +65,7 @@ def _signed(
     key: Key = invoices.PAYEE,
     high: bool = False,
     recovery: int | None = None,
+    given: bytes | None = None,
     tail: Groups = (),
 ) -> str:
     """An invoice with these fields, signed."""
@@ -79,6 +80,7 @@ def _signed(
     if high:
         s = SECPK1_N - int.from_bytes(signature[32:], "big")
         signature, recovery_id = signature[:32] + s.to_bytes(32, "big"), recovery_id ^ 1
+    signature = signature if given is None else given
     last = recovery_id if recovery is None else recovery
     text: str = bech32_encode(human, data + _groups(signature + bytes([last])))
     return text
@@ -151,6 +153,7 @@ def _refused() -> dict[str, tuple[str, list[Field]]]:
         "no-description": _fields(d=None),
         "description-and-its-hash": _fields(h=_groups(bytes(32))),
         "description-that-is-not-utf-8": _fields(d=utf8),
+        "description-that-is-not-utf-8-and-a-hash": _fields(d=utf8, h=_groups(bytes(32))),
         "description-with-padding-that-is-not-zero": _fields(d=[*_groups(b"swap")[:-1], 7]),
         "description-with-an-unneeded-group": _fields(d=[*_groups(b"swaps"), 0]),
         "hash-with-padding-that-is-not-zero": _fields(p=[*_groups(PAYMENT_HASH)[:-1], 31]),
@@ -195,6 +198,10 @@ def _signatures() -> Iterator[Vector]:
     yield refused("invoice/high-s-with-a-named-payee", "invoice", _with(_signed(named, high=True)))
     yield valid("invoice/another-recovery-id-with-a-named-payee", _with(_signed(named, recovery=2)))
     yield refused("invoice/recovery-id-of-4", "invoice", _with(_signed(_fields(), recovery=4)))
+    yield refused("invoice/recovery-id-of-4-with-a-named-payee", "invoice", _with(_signed(named, recovery=4)))
+    # No point of the curve has the x coordinate 5.
+    nobody = (5).to_bytes(32, "big") + (1).to_bytes(32, "big")
+    yield refused("invoice/signature-of-no-key", "invoice", _with(_signed(_fields(), given=nobody, recovery=0)))
     yield refused("invoice/signed-by-another-than-the-named-payee", "invoice", _with(_signed(named, key=STRANGER)))
     yield refused("invoice/signed-by-another", "invoice_payee", _with(_signed(_fields(), key=STRANGER)))
     cut = _signed(_fields(), tail=[CHARSET.index("d"), 0])

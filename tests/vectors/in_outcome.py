@@ -60,10 +60,12 @@ def _header_chains(base: Document) -> Iterator[Vector]:
         "header-after-the-trusted-one": [*later, _child(later[-1])],
         "malformed-header": [later[0], b"\xc0", *later[2:]],
         "header-with-another-number": [*later[:-1], _child(later[-2], step=2)],
+        "header-with-another-parent": [*later[:-1], _child(_child(later[-3], seconds=3))],
         "header-at-the-same-time": [*later[:-1], _child(later[-2], seconds=0)],
     }
+    made_for_the_policy = ("header-with-another-number", "header-with-another-parent", "header-at-the-same-time")
     for name, headers in wrong.items():
-        trusted = headers[-1] if name in ("header-with-another-number", "header-at-the-same-time") else later[-1]
+        trusted = headers[-1] if name in made_for_the_policy else later[-1]
         given = {"BOB": headers} if headers else {}
         yield refused(f"header-chain/{name}", "header_chain", base, policy=trusting(trusted), headers=given)
     yield refused("header-chain/an-earlier-block", "header_chain", base, policy={"trusted_headers": {"BOB": "00" * 32}})

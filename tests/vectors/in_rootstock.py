@@ -9,6 +9,7 @@ import rlp  # type: ignore[import-untyped]  # ships no types
 from eth_utils.crypto import keccak
 
 from vectors import evm, invoices, rootstock
+from vectors.bitcoin import sized
 from vectors.documents import AMOUNT, Document, proof, terms
 from vectors.rootstock import Header, Trie, header, node_of, receipt, receipts
 from vectors.vector import Vector, refused, valid
@@ -22,6 +23,7 @@ def vectors() -> Iterator[Vector]:
     yield from _headers()
     yield from _tries()
     yield from _receipts()
+    yield from _chains()
 
 
 def _made() -> Document:
@@ -75,13 +77,14 @@ def _headers() -> Iterator[Vector]:
         "tag-at-the-last-place": header(root, before=b"\x02" * 63),
         "160-bytes-after-the-mark": header(root, after=b"\x03" * 128),
         "another-mark-before": header(root, before=b"RSKBLOCK:"),
+        "coinbase-of-65-bytes": _without_a_block(root, before=b"\x02" * 24),
         "no-siblings": header(root, path=b""),
         "30-siblings": header(root, path=bytes(range(32)) * 30),
     }
     for name, first in good.items():
         yield valid(f"rootstock/{name}", _with(_under(first)))
 
-    def other(place: int, value: bytes) -> Header:
+    def other(place: int, value: Any) -> Header:
         made = header(root)
         made.fields[place] = value
         return made
@@ -101,6 +104,8 @@ def _headers() -> Iterator[Vector]:
         "path-of-33-bytes": header(root, path=bytes(33)),
         "version-0": header(root, tail=[b"", b"\x00", b""]),
         "version-3": header(root, tail=[b"", b"\x03", b""]),
+        "coinbase-of-64-bytes": _without_a_block(root, before=b"\x02" * 23),
+        "extra-data-that-is-a-list": other(12, []),
         "odd-edges": header(root, tail=[b"", b"\x01", b"\x01"]),
         "negative-difficulty": other(7, b"\x84"),
         "difficulty-with-an-unneeded-byte": other(7, b"\x00\x04"),
@@ -119,11 +124,15 @@ def _headers() -> Iterator[Vector]:
     wrong: dict[str, list[bytes]] = {
         "no-headers": [],
         "short-form": [first.short()],
+        "another-sibling": [rlp.encode([*items[:-2], bytes(32), items[-1]])],
+        "five-fields": [rlp.encode(items[:5])],
+        "sixteen-fields": [rlp.encode(items[:16])],
+        "nothing-after-the-version": [rlp.encode([*items[:17], b"\x01"])],
+        "first-block-with-lists": [rlp.encode([*items[:8], b"", *[[] for _ in items[9:]]])],
         "one-more-field": [rlp.encode([*items, b""])],
         "header-that-is-cut-off": [encoded[:-1]],
         "header-that-is-a-string": [rlp.encode(encoded)],
         "first-block": [rlp.encode([*items[:8], b"", *items[9:]])],
-        "coinbase-of-64-bytes": [_short_coinbase(first)],
         "child-of-another": [encoded, header(bytes(32), above=1).full()],
         "child-at-another-height": [encoded, header(bytes(32), parent=first.hash, above=2).full()],
         "child-at-the-same-time": [encoded, _same_time(first)],
@@ -140,11 +149,9 @@ def _under(first: Header) -> Document:
     return rootstock.evidence(receipts(_third(_made())), later=0, first=first)
 
 
-def _short_coinbase(first: Header) -> bytes:
-    items: list[Any] = rlp.decode(first.full())
-    items[-1] = bytes(8) + items[-1][8:40] + items[-1][40:][10 : 10 + 9 + 32]
-    encoded: bytes = rlp.encode(items)
-    return encoded
+def _without_a_block(root: bytes, **changes: Any) -> Header:
+    """A header whose coinbase is given whole: SHA-256 has read nothing before it."""
+    return header(root, first_block=b"", count=0, after=b"", **changes)
 
 
 def _same_time(first: Header) -> bytes:
@@ -171,6 +178,26 @@ def _tries() -> Iterator[Vector]:
     for index in (1, 3, 5, 65_535, 65_536):
         yield refused(f"rootstock/trie-index-{index}", "receipt_inclusion", _with(base | {"transaction_index": index}))
     third = _third(_made())
+    fits = [
+        leaf := node_of(0x20, "0000010", keccak(third) + len(third).to_bytes(3, "big")),
+        node_of(0x0F, "", sized(leaf) + sized(bytes(44)) + b"\x01"),
+    ]
+    first = header(keccak(fits[-1]))
+    proven: Document = {
+        "headers": [first.full().hex()],
+        "receipt_proof": [each.hex() for each in fits],
+        "receipt": third.hex(),
+    }
+    yield valid("rootstock/trie-embedded-neighbour-of-44-bytes", _with(base | proven))
+    bits = f"{int.from_bytes(rlp.encode(65_536), 'big'):032b}"
+    large = node_of(0x20, bits, keccak(third) + len(third).to_bytes(3, "big"))
+    beyond = {
+        "headers": [header(keccak(large)).full().hex()],
+        "receipt_proof": [large.hex()],
+        "receipt": third.hex(),
+        "transaction_index": 65_536,
+    }
+    yield refused("rootstock/trie-index-65536-in-the-trie", "receipt_inclusion", _with(base | beyond))
     for name, made in _odd_tries(third).items():
         first = header(keccak(made[-1]))
         evidence = base | {
@@ -187,11 +214,22 @@ def _odd_tries(value: bytes) -> dict[str, list[bytes]]:
     other = keccak(b"neighbour")
     leaf = node_of(0x20, "0000010", content)  # 40 bytes: it is embedded in its parent
     length = bytes([len(leaf)])
+    padded = bytes([0x70, 6, 0b0000_0101]) + content
+    short = node_of(0x20, "", content)
+    holder = node_of(0x0F, "", sized(short) + sized(b"") + b"\x01")
     inner = node_of(0x08 | 0x04 | 0x02, "", length + leaf + other + b"\x01")
     assert len(leaf) <= 44
     return {
         "leaf-with-another-path": [node_of(0x20, "00000011", content)],
         "leaf-with-bits-after-its-path": [bytes([0x70, 6, 0b0000_0101]) + content],
+        "leaf-with-a-shorter-path": [node_of(0x20, "0000001", content)],
+        "leaf-under-a-node-with-bits-after-its-path": [padded, node_of(0x0E, "", sized(padded) + other + b"\x01")],
+        "node-with-children-where-the-key-ends": [leaf, node_of(0x0C, "00000010", keccak(leaf) + other + b"\x01")],
+        "embedded-node-with-a-leaf": [short, holder, node_of(0x0D, "000000", other + sized(holder) + b"\x01")],
+        "embedded-neighbour-of-45-bytes": [
+            leaf,
+            node_of(0x0F, "", sized(leaf) + sized(bytes(45)) + b"\x01"),
+        ],
         "leaf-of-version-2": [bytes([0xB0, 7, 2]) + content],
         "leaf-without-a-version": [bytes([0x30, 7, 2]) + content],
         "leaf-with-an-embedded-flag": [node_of(0x20 | 0x02, "00000010", content)],
@@ -242,3 +280,47 @@ def _receipts() -> Iterator[Vector]:
     yield refused("rootstock/receipt-without-logs", "log_index", _with(without))
     foreign = receipt([b"\x77" * 20, *log[1:]], gas=163_000, own=100_000)
     yield refused("rootstock/receipt-of-a-foreign-emitter", "event", _with(rootstock.evidence(receipts(foreign))))
+
+
+def _chains() -> Iterator[Vector]:
+    """Headers in their short form up to a trusted one."""
+    base = _base()
+    root = Trie(receipts(_third(_made()))).root
+    first = header(root)
+    evidence = base | {"headers": [first.full().hex()]}
+    chain = [first]
+    while len(chain) < 5:
+        chain.append(header(bytes(32), parent=chain[-1].hash, above=len(chain)))
+    later = [each.short() for each in chain[1:]]
+    last = chain[-1]
+
+    def case(name: str, headers: list[bytes], trusted: Header = last, *, is_valid: bool = False) -> Vector:
+        policy: Document = {"trusted_headers": {"ROOTSTOCK": trusted.hash.hex()}}
+        given = {"ROOTSTOCK": headers} if headers else {}
+        if is_valid:
+            return valid(f"rootstock/{name}", _with(evidence), policy=policy, headers=given)
+        return refused(f"rootstock/chain-with-{name}", "header_chain", _with(evidence), policy=policy, headers=given)
+
+    yield case("the-block-itself-is-trusted", [], first, is_valid=True)
+    yield case("headers-up-to-a-trusted-one", later, is_valid=True)
+    without_work = header(bytes(32), parent=last.hash, above=5, worth=3)
+    without_work.fields[7] = b"\x08"
+    yield case("trusted-header-without-work", [*later, without_work.short()], without_work, is_valid=True)
+    yield case("a-missing-header", [later[0], *later[2:]])
+    yield case("reversed-headers", later[::-1])
+    yield case("headers-from-the-block", [first.short(), *later])
+    yield case("the-full-form", [each.full() for each in chain[1:]])
+    yield case("a-malformed-header", [*later[:-1], b"\xc0"])
+    ends = header(bytes(32), parent=chain[-2].hash, above=4)
+    yield case("a-header-that-ends-at-its-version", [*later[:-1], rlp.encode([*ends.fields, b"", b"\x01"])])
+    for name, place, value in (
+        ("another-number", 8, rlp.sedes.big_endian_int.serialize(rootstock.HEIGHT + 5)),
+        ("the-same-time", 11, chain[-2].fields[11]),
+        ("another-parent", 0, bytes(32)),
+    ):
+        other = header(bytes(32), parent=chain[-2].hash, above=4)
+        other.fields[place] = value
+        yield case(f"a-header-with-{name}", [*later[:-1], other.short()], other)
+    zero = header(bytes(32), parent=chain[-2].hash, above=4)
+    zero.fields[8] = b""
+    yield case("a-first-block", [*later[:-1], zero.short()])

@@ -103,6 +103,7 @@ def _accounts() -> Iterator[Vector]:
 
 
 def _slots() -> Iterator[Vector]:
+    yield refused("evm-storage/short-leaf-under-its-hash", "storage_inclusion", _with(_with_a_short_leaf()))
     yield from _paths("storage_proof", "storage_inclusion", _base()["storage_proof"])
     for name, status in {
         "list": [2],
@@ -110,6 +111,26 @@ def _slots() -> Iterator[Vector]:
         "33-bytes": b"\x02" + bytes(32),
     }.items():
         yield refused(f"evm-storage/status-as-{name}", "storage_inclusion", _with(_base(status)))
+
+
+def _with_a_short_leaf() -> Document:
+    """The status in a leaf of fewer than 32 bytes, to which a branch refers by its hash."""
+    made = _made()
+    own = evm.lock_id(made["source"], made)
+    digits = evm.slot(own).hex()
+    # An extension of 21 digits, a branch, and a leaf with the other 42.
+    leaf = rlp.encode([bytes.fromhex("20" + digits[22:]), rlp.encode(2)])
+    assert len(leaf) < 32
+    children = [b""] * 17
+    children[int(digits[21], 16)] = keccak(leaf)
+    children[int(digits[21], 16) ^ 1] = keccak(b"neighbour")
+    branch = rlp.encode(children)
+    extension = rlp.encode([bytes.fromhex("1" + digits[:21]), keccak(branch)])
+    contract = bytes.fromhex(made["source"]["contract"])
+    account = rlp.encode([1, 0, keccak(extension), keccak(b"code")])
+    block = Block(state={contract: account})
+    nodes = [node.hex() for node in (extension, branch, leaf)]
+    return _base(block=block) | {"storage_proof": nodes}
 
 
 def _paths(field: str, reason: str, nodes: list[str]) -> Iterator[Vector]:

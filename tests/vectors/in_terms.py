@@ -47,6 +47,8 @@ def _signatures() -> Iterator[Vector]:
     yield refused(
         "terms/bip-340-scheme-for-an-ecdsa-key", "terms_signature", _with(by_ecdsa, ecdsa | {"scheme": "bip340"})
     )
+    no_point = bases.bob_to_lightning(terms(evm.leg(), invoices.leg(), provider="02" + "ff" * 32))
+    yield refused("terms/ecdsa-key-that-is-not-on-the-curve", "terms_signature", no_point)
     off_curve = bases.bob_to_lightning(terms(evm.leg(), invoices.leg(), provider="ff" * 32))
     yield refused("terms/key-that-is-not-on-the-curve", "terms_signature", off_curve)
 
@@ -60,6 +62,12 @@ def _networks_and_legs() -> Iterator[Vector]:
     yield refused("terms/evm-leg-on-lightning", "legs", _signed(source=evm.leg(layer="LIGHTNING")))
     yield refused("terms/evm-leg-on-a-layer-without-legs", "legs", _signed(source=evm.leg(layer="LIQUID")))
     two = terms(evm.leg(), evm.leg(amount=str(AMOUNT)))
+    nothing = terms(evm.leg(amount=str(FEE)), evm.leg(layer="ROOTSTOCK", chain_id=33, amount="0"), amount="0")
+    yield refused(
+        "terms/amount-of-zero-and-legs-that-fit",
+        "amount",
+        proof(nothing, evm.claimed(nothing["source"], nothing), None),
+    )
     yield refused("terms/both-legs-on-one-layer", "legs", proof(two, evm.claimed(two["source"], two), None))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cache
 
 from eth_keys.backends.native.ecdsa import ecdsa_raw_sign
 from eth_keys.backends.native.jacobian import fast_multiply
@@ -18,6 +19,12 @@ def tagged(tag: str, data: bytes) -> bytes:
     return hashlib.sha256(prefix + prefix + data).digest()
 
 
+@cache
+def _point(secret: int) -> tuple[int, int]:
+    point: tuple[int, int] = fast_multiply(SECPK1_G, secret)
+    return point
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
     """A secret key, named by the text from which it is derived."""
@@ -30,8 +37,7 @@ class Key:
 
     @property
     def point(self) -> tuple[int, int]:
-        point: tuple[int, int] = fast_multiply(SECPK1_G, self.secret)
-        return point
+        return _point(self.secret)
 
     @property
     def x(self) -> bytes:

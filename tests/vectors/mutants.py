@@ -1,27 +1,33 @@
 """Changed copies of valid proofs, under a policy that pins their provider and the headers of their blocks.
 
 No mutant may show more than the proof from which it comes. The changes are the same in every run.
+``python -m vectors.mutants COUNT`` makes COUNT structured mutants in all, and changes every byte of every proof.
 """
 
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import random
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import cache
 from typing import Any, Final
 
+from coincurve import PrivateKey
 from eth_utils.crypto import keccak
 
 from vectors.all import all_vectors
 from vectors.bitcoin import sha256d
-from vectors.documents import PROVIDER, Document, canonical, sign
+from vectors.documents import PROVIDER, Document, canonical, terms_hash
 from vectors.keys import Key
 from vectors.rootstock import hash_of
 from vectors.vector import Vector
 
-__all__ = ["BASES", "byte_mutants", "pinned", "structured_mutants"]
+__all__ = ["BASES", "byte_mutants", "every", "pinned", "shows_more", "structured_mutants"]
 
 BASES: Final = (
     "outcome/bob-to-lightning",
@@ -31,6 +37,10 @@ BASES: Final = (
     "terms/signed-by-ecdsa",
     "evm-storage/claimed",
     "evm-storage/refunded",
+    "evm-storage/both-legs",
+    "statement/bob-to-lightning",
+    "statement/bitcoin-to-lightning",
+    "statement/refunded",
     "rootstock/claimed",
     "rootstock/refunded",
     "bitcoin/claim",
@@ -38,6 +48,7 @@ BASES: Final = (
     "bitcoin/to-bob",
 )
 _ATTACKER: Final = Key("attacker")
+_SIGNING: Final = PrivateKey(_ATTACKER.secret.to_bytes(32, "big"))
 
 
 def pinned(name: str) -> Vector:
@@ -67,11 +78,11 @@ def _block(evidence: Document) -> bytes | None:
             return keccak(bytes.fromhex(evidence["header"]))
 
 
-def byte_mutants(base: Vector) -> Iterator[Vector]:
-    """The file with each of its bytes changed, removed and doubled."""
+def byte_mutants(base: Vector, step: int = 1) -> Iterator[Vector]:
+    """The file with each of its bytes changed, removed and doubled, or with one byte in ``step``."""
     data = base.proof
-    for place, byte in enumerate(data):
-        before, after = data[:place], data[place + 1 :]
+    for place in range(0, len(data), step):
+        byte, before, after = data[place], data[:place], data[place + 1 :]
         flipped = byte ^ 1 << place % 7
         yield replace(base, name=f"{base.name}#changed-{place}", proof=before + bytes([flipped]) + after)
         if data[place : place + 1] != data[place + 1 : place + 2]:
@@ -163,14 +174,62 @@ def _sign(proof: Document, chance: random.Random) -> None:
     key = terms.get("provider")
     if key not in (_ATTACKER.x.hex(), PROVIDER.x.hex(), PROVIDER.compressed.hex()):
         return
-    proof["attestations"] = [sign(terms, _ATTACKER), *(proof.get("attestations") or [])[1:]]
+    signature = _SIGNING.sign_schnorr(terms_hash(terms), bytes(32)).hex()
+    by_attacker = {"type": "terms_signature", "scheme": "bip340", "signature": signature}
+    proof["attestations"] = [by_attacker, *(proof.get("attestations") or [])[1:]]
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """What an accepted mutant may show: what its base shows, or less."""
+def shows_more(mutant: Vector, base: Vector, verdict: str, result: str) -> bool:
+    """Whether an accepted mutant shows what its base does not: other terms, another end, what nobody signed."""
+    if verdict != "valid":
+        return False
+    shown = json.loads(mutant.proof)
+    if shown["terms"] != json.loads(base.proof)["terms"]:
+        return True
+    less = {base.result} if base.result == "refunded" else {base.result, "partial"}
+    return result not in less or not {canonical(each) for each in shown["attestations"]} <= _signed()
 
-    outcome: str
 
-    def allows(self, verdict: str, result: str) -> bool:
-        return verdict != "valid" or result in (self.outcome, "partial")
+@cache
+def _signed() -> frozenset[bytes]:
+    """What the provider signed: several bases are of the same terms, and their attestations fit each other."""
+    proofs = [json.loads(pinned(name).proof) for name in BASES]
+    return frozenset(canonical(each) for proof in proofs for each in proof["attestations"])
+
+
+def every(count: int, step: int) -> Iterator[tuple[Vector, Vector]]:
+    """Each base with each of its mutants.
+
+    Args:
+        count: of the structured mutants of all bases together.
+        step: of the bytes, one of so many is changed.
+    """
+    for name in BASES:
+        base = pinned(name)
+        for mutant in itertools.chain(byte_mutants(base, step), structured_mutants(base, -(-count // len(BASES)))):
+            yield base, mutant
+
+
+def main(count: int, step: int) -> int:
+    """Print how the verifier answers to the mutants of each base; the status is 1 if one shows more than its base."""
+    from vectors.answers import answer
+
+    answers: dict[str, Counter[str]] = {}
+    wrong: list[str] = []
+    for base, mutant in every(count, step):
+        verdict, result = answer(mutant)
+        counted = answers.setdefault(base.name, Counter())
+        counted[f"{verdict} [{result}]" if result else verdict] += 1
+        if shows_more(mutant, base, verdict, result):
+            wrong.append(f"{mutant.name}: {verdict} {result}")
+    for name, counted in answers.items():
+        print(f"{name}: {counted.total()} mutants: {', '.join(f'{n} {what}' for what, n in counted.most_common())}")
+    print(*wrong, sep="\n", end="\n" if wrong else "")
+    total = sum((counted for counted in answers.values()), Counter())
+    accepted = sum(n for what, n in total.items() if what.startswith("valid"))
+    print(f"{total.total()} mutants: {accepted} accepted, and {len(wrong)} that show more than their base")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1))

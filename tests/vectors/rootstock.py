@@ -25,6 +25,9 @@ START = b"\x01" * 55
 FIRST_BLOCK = START + b"\x80" + (440).to_bytes(8, "big")
 """The coinbase's first 64 bytes: a padded message, whose digest is the state of SHA-256 after them."""
 
+INITIAL_STATE = bytes.fromhex("6a09e667bb67ae853c6ef372a54ff53a510e527f9b05688c1f83d9ab5be0cd19")
+"""The state of SHA-256 before any block (FIPS 180-4)."""
+
 
 def leg(**changes: object) -> Document:
     """A lock of Rootstock's coin, of the amount of a source."""
@@ -47,7 +50,8 @@ class Header:
     count: int = len(FIRST_BLOCK)
     path: bytes = hashlib.sha256(b"sibling").digest()
     """The sibling, in the order in which hashes are displayed."""
-    root_changes: bytes = b""
+    first_block: bytes = FIRST_BLOCK
+    """What SHA-256 has read before the rest of the coinbase: one block, or nothing."""
 
     @property
     def mined_fields(self) -> list[Any]:
@@ -75,7 +79,7 @@ class Header:
         """Bitcoin's header, and the coinbase."""
         tag = self.own_tag + bytes(12) if self.tag is None else self.tag
         end = self.before + b"RSKBLOCK:" + tag + self.after
-        root = sha256d(FIRST_BLOCK + end)
+        root = sha256d(self.first_block + end)
         for at in range(0, len(self.path), 32):
             root = sha256d(root + self.path[at : at + 32][::-1])
         difficulty = int.from_bytes(self.fields[7], "big")
@@ -88,7 +92,8 @@ class Header:
             if lowest <= int.from_bytes(sha256d(header), "little") <= highest:
                 break
             nonce += 1
-        return header, self.count.to_bytes(8, "big") + hashlib.sha256(START).digest() + end
+        state = hashlib.sha256(START).digest() if self.first_block else INITIAL_STATE
+        return header, self.count.to_bytes(8, "big") + state + end
 
     def full(self) -> bytes:
         header, coinbase = self.bitcoin()

@@ -160,9 +160,6 @@ def decode_receipt(data: bytes) -> EvmReceipt:
     if data[0] == 0:
         raise FormatError("EVM receipt: a legacy receipt has no type before it")
     is_legacy = data[0] >= 0xC0
-    tx_type = 0 if is_legacy else data[0]
-    if tx_type not in _TYPES:
-        raise FormatError(f"EVM receipt: transaction type {tx_type} is not supported")
     items = rlp.decode(data if is_legacy else data[1:])
     if not isinstance(items, list) or len(items) not in _LENGTHS:
         raise FormatError("EVM receipt: a malformed list")
@@ -170,7 +167,7 @@ def decode_receipt(data: bytes) -> EvmReceipt:
     if not isinstance(bloom, bytes) or not isinstance(logs, list):
         raise FormatError("EVM receipt: a malformed list")
     return EvmReceipt(
-        tx_type,
+        0 if is_legacy else data[0],
         _status(rlp.decode_int(status, max_bytes=1)),
         rlp.decode_int(gas, max_bytes=8),
         bloom,

@@ -28,7 +28,6 @@ _HASH_SIZE: Final = 32
 _LARGEST_INDEX: Final = (1 << 16) - 1
 _LONGEST_EMBEDDED: Final = 44
 _LONGEST_VALUE: Final = (1 << 24) - 1
-_LONGEST_PATH: Final = 32
 
 _VERSION: Final = 0b0100_0000
 _VERSION_MASK: Final = 0b1100_0000
@@ -229,10 +228,8 @@ def _decoded(message: bytes) -> _Node:
 
 
 def _path(reader: ByteReader) -> str:
-    # Longer paths have another form, which the keys of this trie do not need.
+    # Paths of more than 32 bits have another form. They are longer than every key, so they match none in either form.
     size = reader.integer(1) + 1
-    if size > _LONGEST_PATH:
-        raise FormatError("Rootstock trie: a shared path that is longer than a key")
     width = -(-size // 8)
     bits = f"{int.from_bytes(reader.take(width), 'big'):0{8 * width}b}"
     if "1" in bits[size:]:

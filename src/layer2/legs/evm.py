@@ -257,10 +257,11 @@ class EvmLeg(Leg):
             )
             return (OpenMatter(OpenPoint.ASSET, text),)
         decimals = policy.tokens.get(self.chain_id, {}).get(self.token)
-        if decimals is None:
-            raise ProofRefused("token", f"the policy does not list the token {self.token.hex()}")
         if self.token_decimals != decimals:
-            raise ProofRefused("token", f"the token has {decimals} decimals, the terms state {self.token_decimals}")
+            text = f"the token has {decimals} decimals, the terms state {self.token_decimals}"
+            if decimals is None:
+                text = f"the policy does not list the token {self.token.hex()}"
+            raise ProofRefused("token", text)
         return ()
 
     def check_evidence(self, evidence: LegEvidence, owed: Owed, policy: EvidencePolicy) -> LegShown:

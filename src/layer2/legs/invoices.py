@@ -77,12 +77,9 @@ def read_invoice(text: str, *, payment_hash: bytes | None, amount: int, prefix: 
             "the invoice repeats a field that may appear once: readers differ in which one they use",
             code="invoice_ambiguous",
         )
-    if invoice.amount_msat is None:
-        raise InvalidRequest("the invoice has no amount", code="invoice_amount")
     if invoice.amount_msat != amount * MSAT_PER_SAT:
-        raise InvalidRequest(
-            f"the invoice asks for {invoice.amount_msat} msat, not {amount * MSAT_PER_SAT}", code="invoice_amount"
-        )
+        asked = "has no amount" if invoice.amount_msat is None else f"asks for {invoice.amount_msat} msat"
+        raise InvalidRequest(f"the invoice {asked}, not {amount * MSAT_PER_SAT}", code="invoice_amount")
     if payment_hash is not None and invoice.payment_hash != payment_hash:
         raise InvalidRequest("the invoice is for another payment hash", code="invoice_hash")
     # lnd bounds a blinded payment by its path's delta instead of the CLTV limit, and the payee does not sign the path.

@@ -1,0 +1,74 @@
+"""The published test vectors: who wrote them, the answers of this package's verifier, and what they find."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from vectors.all import FILE, all_vectors, written
+from vectors.answers import answer
+from vectors.mutants import every, shows_more
+from vectors.vector import Vector
+
+TESTS = Path(__file__).parents[1]
+
+
+def test_the_published_file_is_what_the_generator_writes() -> None:
+    published = files("layer2.proofs").joinpath("vectors", "v1.jsonl").read_text()
+    assert published == FILE.read_text() == written(), "run python -m vectors.all"
+
+
+def test_a_line_has_everything_that_a_verifier_needs() -> None:
+    for line, vector in zip(FILE.read_text().splitlines(), all_vectors(), strict=True):
+        fields = json.loads(line)
+        data = bytes.fromhex(fields["proof_hex"]) if "proof_hex" in fields else fields["proof"].encode()
+        headers: dict[str, Sequence[bytes]] = {
+            layer: [bytes.fromhex(each) for each in given] for layer, given in fields["headers"].items()
+        }
+        again = Vector(fields["name"], data, fields["verdict"], fields["result"], fields["policy"], headers)
+        assert again == vector
+
+
+def test_the_page_states_the_classes_and_their_sizes() -> None:
+    sizes = Counter(vector.name.partition("/")[0] for vector in all_vectors())
+    page = (TESTS.parent / "docs" / "proof-format.md").read_text().partition("\n## Test vectors\n")[2]
+    rows = re.findall(r"^\| `([a-z-]+)` \| (\d+) \|", page, re.MULTILINE)
+    assert {name: int(size) for name, size in rows} == sizes
+
+
+def test_the_verifier_gives_every_vector_its_verdict_and_reason() -> None:
+    wrong = [
+        f"{vector.name}: {answer(vector)}, expected {(vector.verdict, vector.result)}"
+        for vector in all_vectors()
+        if answer(vector) != (vector.verdict, vector.result)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.timeout(600)
+def test_the_vectors_find_every_check_that_is_removed() -> None:
+    # In a process of its own: nothing of the package may be imported before a check is removed.
+    command = [sys.executable, "-m", "vectors.removed_checks"]
+    result = subprocess.run(command, cwd=TESTS, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+
+
+@pytest.mark.timeout(600)
+def test_no_changed_proof_shows_more_than_the_proof_itself() -> None:
+    # ``make proof-mutants`` makes 100,000 of them, and changes every byte.
+    count, wrong = 0, []
+    for base, mutant in every(8_000, 11):
+        count += 1
+        verdict, result = answer(mutant)
+        if shows_more(mutant, base, verdict, result):
+            wrong.append(f"{mutant.name}: {verdict} {result}")
+    assert count > 20_000
+    assert not wrong, "\n".join(wrong)
