@@ -7,6 +7,7 @@ LOWEST := .venv-lowest
 DOCS := .venv-docs
 MIGRATION := .venv-migration
 JAVASCRIPT := tests/simnet/javascript
+VERIFIER := verifier-js
 SECONDS ?= 20
 SEED ?= 1
 NETWORK ?= simnet
@@ -19,6 +20,7 @@ SIDE_BY_SIDE = $(MAKE) --no-print-directory --jobs=2 --output-sync=target
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test coverage check docs fuzz chaos explore format pins contracts lowest installed packaged wheel clean
+.PHONY: verifier-js
 .PHONY: check-mypy check-basedpyright check-imports check-style check-english
 
 help: ## list the targets
@@ -65,6 +67,9 @@ chaos: $(DEV)/.ready ## random faults for SECONDS=600 from SEED=1 on NETWORK=sim
 explore: $(DEV)/.ready ## explore every state of a swap for all pairs of kinds, and remove each rule in turn
 	@$(DEV)/bin/python -m layer2.testing.explore --mutants $(ARGS)
 
+verifier-js: $(VERIFIER)/dist/.ready ## build the verifier in TypeScript, and test it with the vectors
+	@npm test --silent --prefix $(VERIFIER)
+
 format: $(DEV)/.ready ## format the code
 	$(DEV)/bin/ruff check --fix .
 	$(DEV)/bin/ruff format .
@@ -110,7 +115,7 @@ wheel: $(DEV)/.ready ## build the wheel into dist/
 	rm -f dist/*.whl && $(DEV)/bin/python -m build --wheel --no-isolation --outdir dist . >/dev/null
 
 clean: ## remove the environments and what was built
-	rm -rf $(DEMO) $(DEV) $(FUZZ) $(DOCS) $(LOWEST) $(MIGRATION) $(MIGRATION).lock $(JAVASCRIPT)/node_modules dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(DEMO) $(DEV) $(FUZZ) $(DOCS) $(LOWEST) $(MIGRATION) $(MIGRATION).lock $(JAVASCRIPT)/node_modules $(VERIFIER)/node_modules $(VERIFIER)/dist $(VERIFIER)/build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(LOWEST)/.ready: requirements/lowest.txt | $(DEV)/.ready
 	@echo "installing into $(LOWEST) (once) ..."
@@ -158,4 +163,13 @@ $(MIGRATION)/.ready: docs/migration/requirements.txt pyproject.toml
 # The tests of simnet with JavaScript clients make this one when they first need it.
 $(JAVASCRIPT)/node_modules/.ready: $(JAVASCRIPT)/package.json $(JAVASCRIPT)/package-lock.json $(JAVASCRIPT)/.npmrc
 	@npm ci --silent --ignore-scripts --prefix $(JAVASCRIPT)
+	@touch $@
+
+$(VERIFIER)/node_modules/.ready: $(VERIFIER)/package.json $(VERIFIER)/package-lock.json $(VERIFIER)/.npmrc
+	@npm ci --silent --prefix $(VERIFIER)
+	@touch $@
+
+# The tests that compare both verifiers make this one when they first need it.
+$(VERIFIER)/dist/.ready: $(VERIFIER)/node_modules/.ready $(wildcard $(VERIFIER)/*.json $(VERIFIER)/src/*.ts $(VERIFIER)/src/*/*.ts)
+	@npm run --silent --prefix $(VERIFIER) build
 	@touch $@
