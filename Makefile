@@ -20,7 +20,7 @@ SIDE_BY_SIDE = $(MAKE) --no-print-directory --jobs=2 --output-sync=target
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test coverage check docs fuzz chaos explore format pins contracts lowest installed packaged wheel clean
-.PHONY: verifier-js
+.PHONY: verifier-js system-packages
 .PHONY: check-mypy check-basedpyright check-imports check-style check-english
 
 help: ## list the targets
@@ -34,6 +34,9 @@ test: $(DEV)/.ready ## the whole suite, on simnet and, if Go is installed, on re
 
 coverage: $(DEV)/.ready ## the whole suite with branch coverage, which takes longer
 	@$(DEV)/bin/python tools/run_tests.py --cov --cov-branch --cov-report=term:skip-covered $(ARGS)
+
+system-packages: ## install Debian's packages that the tests use; does nothing if all are there
+	@tools/install_system_packages.sh
 
 # The longest first: they run side by side.
 check: $(DEV)/.ready ## style, types, the import contract, and the English
