@@ -79,6 +79,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "proof complete": ("proof_completing:complete", "Ask the provider how a transfer ended, and add it to the proof."),
     "proof headers": ("proof_commands:headers", "Write the headers that connect a proof to a later block."),
     "proof show": ("proof_commands:show", "Show the terms of a proof: the parties, the amounts and the deadlines."),
+    "proof page": ("proof_page:page", "Open the page that checks proofs in a browser."),
     "proof challenge": (
         "holder_commands:challenge",
         "Ask the holder of a proof to sign with a key of the taker.",
