@@ -173,6 +173,6 @@ $(VERIFIER)/node_modules/.ready: $(VERIFIER)/package.json $(VERIFIER)/package-lo
 	@touch $@
 
 # The tests that compare both verifiers make this one when they first need it.
-$(VERIFIER)/dist/.ready: $(VERIFIER)/node_modules/.ready $(wildcard $(VERIFIER)/*.json $(VERIFIER)/src/*.ts $(VERIFIER)/src/*/*.ts)
+$(VERIFIER)/dist/.ready: $(VERIFIER)/node_modules/.ready $(wildcard $(VERIFIER)/*.json $(VERIFIER)/src/*.ts $(VERIFIER)/src/*/*.ts $(VERIFIER)/page/*)
 	@npm run --silent --prefix $(VERIFIER) build
 	@touch $@

@@ -1,0 +1,127 @@
+/** Connects the page's form, its files and its results. */
+
+import type { Layer, Policy } from "../src/index.js";
+import { PolicyError } from "../src/index.js";
+import { byId, element } from "./dom.js";
+import { readHeaders, readPolicy, wantedHeaders, type FieldErrors, type FieldName, type PolicyTexts } from "./policy-form.js";
+import { readFiles, type ProofFile } from "./proof-files.js";
+import { resultView } from "./result-view.js";
+import { repeatedPayments, summaryOf, verdictOn, type Verdict } from "./verdict.js";
+
+const TEXT_FIELDS = ["providers", "tokens", "contracts", "ownPreimagePayees", "trustedHeaders", "work"] as const;
+const HEADER_LAYERS: readonly Layer[] = ["BOB", "ROOTSTOCK", "BITCOIN"];
+
+class Page {
+  private files: ProofFile[] = [];
+  private readonly headers = new Map<Layer, Uint8Array[]>();
+  /** The number of the last check: an earlier one ends when a later one begins. */
+  private lastCheck = 0;
+  private readonly status = byId("status", HTMLElement);
+  private readonly results = byId("results", HTMLElement);
+  private readonly notice = byId("notice", HTMLElement);
+
+  connect(): void {
+    const input = byId("files", HTMLInputElement);
+    input.addEventListener("change", () => void this.take(input.files ?? []));
+    const target = byId("drop", HTMLElement);
+    for (const type of ["dragover", "drop"]) document.addEventListener(type, (event) => event.preventDefault());
+    document.addEventListener("dragover", () => target.classList.add("over"));
+    document.addEventListener("dragleave", () => target.classList.remove("over"));
+    document.addEventListener("drop", (event) => {
+      target.classList.remove("over");
+      void this.take(event.dataTransfer?.files ?? []);
+    });
+    byId("policy", HTMLFormElement).addEventListener("change", () => void this.check());
+    byId("clear", HTMLButtonElement).addEventListener("click", () => this.clear());
+    for (const layer of HEADER_LAYERS) {
+      const headers = byId(`headers-${layer}`, HTMLInputElement);
+      headers.addEventListener("change", () => void this.takeHeaders(layer, headers.files?.[0]));
+    }
+    const setOpen = (isOpen: boolean) => this.results.querySelectorAll("details").forEach((each) => (each.open = isOpen));
+    window.addEventListener("beforeprint", () => setOpen(true));
+  }
+
+  private async take(files: Iterable<File>): Promise<void> {
+    this.files = [...this.files, ...(await readFiles(files))];
+    await this.check();
+  }
+
+  private async takeHeaders(layer: Layer, file: File | undefined): Promise<void> {
+    this.headers.delete(layer);
+    let problem = "";
+    try {
+      if (file !== undefined) this.headers.set(layer, readHeaders(await file.text()));
+    } catch (error) {
+      if (!(error instanceof PolicyError)) throw error;
+      problem = error.message;
+    }
+    showProblem(`headers-${layer}`, problem);
+    await this.check();
+  }
+
+  private clear(): void {
+    this.lastCheck++;
+    this.files = [];
+    byId("files", HTMLInputElement).value = "";
+    this.results.replaceChildren();
+    this.notice.textContent = "";
+    this.status.textContent = "No files.";
+  }
+
+  private async check(): Promise<void> {
+    const number = ++this.lastCheck;
+    const { policy, errors } = readPolicy(policyTexts());
+    showErrors(errors);
+    this.results.replaceChildren();
+    this.notice.textContent = "";
+    if (errors.size > 0) {
+      this.status.textContent = "Nothing is checked until the policy is corrected.";
+      return;
+    }
+    const verdicts = await this.checkEach(policy, number);
+    if (number !== this.lastCheck) return;
+    this.status.textContent = this.files.length === 0 ? "No files." : summaryOf(verdicts);
+    const names = repeatedPayments(verdicts).map((places) => places.map((at) => this.files[at]!.name).join(" and "));
+    this.notice.textContent = names.map((each) => `${each} have the same payment hash: this payment counts once.`).join(" ");
+  }
+
+  private async checkEach(policy: Policy, number: number): Promise<Verdict[]> {
+    const verdicts: Verdict[] = [];
+    const options = wantedHeaders(this.headers, policy);
+    for (const file of this.files) {
+      // The page stays usable between two files.
+      await new Promise((resolve) => setTimeout(resolve));
+      if (number !== this.lastCheck) break;
+      const verdict = verdictOn(file.bytes, policy, options);
+      verdicts.push(verdict);
+      this.results.append(element("li", {}, resultView(file.name, verdict, this.files.length === 1)));
+    }
+    return verdicts;
+  }
+}
+
+function policyTexts(): PolicyTexts {
+  const text = (name: FieldName) => byId(name, HTMLTextAreaElement).value;
+  const networks = document.querySelectorAll<HTMLInputElement>('input[name="networks"]:checked');
+  return {
+    requires: byId("requires", HTMLSelectElement).value,
+    networks: [...networks].map((box) => box.value),
+    providers: text("providers"),
+    tokens: text("tokens"),
+    contracts: text("contracts"),
+    ownPreimagePayees: text("ownPreimagePayees"),
+    trustedHeaders: text("trustedHeaders"),
+    work: text("work"),
+  };
+}
+
+function showProblem(id: string, problem: string): void {
+  byId(id, HTMLElement).setAttribute("aria-invalid", String(problem !== ""));
+  byId(`${id}-problem`, HTMLElement).textContent = problem;
+}
+
+function showErrors(errors: FieldErrors): void {
+  for (const name of TEXT_FIELDS) showProblem(name, errors.get(name) ?? "");
+}
+
+new Page().connect();

@@ -1,0 +1,109 @@
+/** The result for one file. */
+
+import type { CompletionStatement, Report } from "../src/index.js";
+import { satoshi, time } from "./amounts.js";
+import { code, description, element } from "./dom.js";
+import { legView } from "./leg-view.js";
+import { isConfirmed, type Verdict } from "./verdict.js";
+import { OUTCOMES, POINTS, REASONS } from "./wording.js";
+
+const NOT_CONFIRMED =
+  "Anyone can make a file that states this. Name the provider, and a header that you trust or the work that you require, below “What you require”.";
+
+// No proof shows these, whatever the policy is.
+const NEVER_SHOWN = [
+  "who the parties are, or that they are different people",
+  "that this is the only proof of this payment: count each payment hash once",
+  "any time except that of the block: the provider states the other times",
+];
+
+/** How a result looks. A mark beside it means that it does not depend on colour. */
+const MARKS = { confirmed: "✓", open: "?", refused: "✗" } as const;
+
+function appearanceOf(verdict: Verdict): keyof typeof MARKS {
+  if (verdict.kind === "valid" && isConfirmed(verdict.report)) return "confirmed";
+  return verdict.kind === "refused" ? "refused" : "open";
+}
+
+export function headline(verdict: Verdict): string {
+  switch (verdict.kind) {
+    case "valid":
+      return (isConfirmed(verdict.report) ? "" : "Not confirmed: the file states: ") + OUTCOMES[verdict.report.outcome];
+    case "undecided":
+      return `Undecided: ${REASONS.level.toLowerCase()}`;
+    case "refused":
+      return `Refused: ${REASONS[verdict.error.reason].toLowerCase()} (${verdict.error.reason})`;
+  }
+}
+
+function openPoints(report: Report): HTMLElement {
+  const points = report.openPoints.map(({ point, layer }) => (layer === undefined ? POINTS[point] : `${layer}: ${POINTS[point]}`));
+  const items = [...points, ...NEVER_SHOWN].map((text) => element("li", {}, text));
+  return element("section", {}, element("h4", {}, "What the proof does not show"), element("ul", {}, ...items));
+}
+
+function termsView({ terms, proofId, termsHash }: Report): HTMLElement {
+  return element(
+    "section",
+    {},
+    element("h4", {}, "Terms, signed by the provider"),
+    description([
+      ["Network", terms.network],
+      ["The destination receives", satoshi(terms.amount)],
+      ["Provider's fee", satoshi(terms.providerFee)],
+      ["Network fee", satoshi(terms.networkFee)],
+      ["Provider", code(terms.provider)],
+      ["Payment hash", code(terms.paymentHash)],
+      ["Swap", code(terms.swapId)],
+      ["Issued (stated)", time(terms.issuedAt)],
+      ["Fund by", time(terms.fundBy)],
+      ["Counter-fund by", time(terms.counterFundBy)],
+      ["Collect by", time(terms.collectBy)],
+      ["Terms hash", code(termsHash)],
+      ["Proof id", code(proofId)],
+    ]),
+  );
+}
+
+function statementView(statement: CompletionStatement): HTMLElement {
+  return element(
+    "section",
+    {},
+    element("h4", {}, "What the provider states"),
+    description([
+      ["Outcome", statement.outcome],
+      ["Received", satoshi(statement.received)],
+      ["Paid", satoshi(statement.paid)],
+      ["Source", statement.source.finality],
+      ["Destination", statement.destination.finality],
+      ["Stated", time(statement.statedAt)],
+    ]),
+  );
+}
+
+function reportView(report: Report): HTMLElement {
+  return element(
+    "div",
+    {},
+    isConfirmed(report) ? undefined : element("p", { class: "warning" }, NOT_CONFIRMED),
+    element("div", { class: "legs" }, legView("Source", report.source), legView("Destination", report.destination)),
+    openPoints(report),
+    report.statement && statementView(report.statement),
+    termsView(report),
+  );
+}
+
+/** A part of the page that opens and closes. */
+export function resultView(name: string, verdict: Verdict, isOpen: boolean): HTMLDetailsElement {
+  const appearance = appearanceOf(verdict);
+  const mark = element("span", { class: "mark", "aria-hidden": "true" }, MARKS[appearance]);
+  const title = element("h3", {}, mark, ` ${name}`);
+  const view = element(
+    "details",
+    { class: appearance },
+    element("summary", {}, title, element("p", { class: "headline" }, headline(verdict))),
+    verdict.kind === "refused" ? element("p", {}, verdict.error.message) : reportView(verdict.report),
+  );
+  view.open = isOpen;
+  return view;
+}
