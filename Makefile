@@ -8,6 +8,7 @@ DOCS := .venv-docs
 MIGRATION := .venv-migration
 JAVASCRIPT := tests/simnet/javascript
 VERIFIER := verifier-js
+PAGE := src/layer2/proofs/page/check-proofs.html
 SECONDS ?= 20
 SEED ?= 1
 NETWORK ?= simnet
@@ -20,7 +21,7 @@ SIDE_BY_SIDE = $(MAKE) --no-print-directory --jobs=2 --output-sync=target
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test coverage check docs fuzz chaos explore format pins contracts lowest installed packaged wheel clean
-.PHONY: verifier-js system-packages
+.PHONY: verifier-js page page-hash page-pictures system-packages
 .PHONY: check-mypy check-basedpyright check-imports check-style check-english
 
 help: ## list the targets
@@ -73,6 +74,13 @@ explore: $(DEV)/.ready ## explore every state of a swap for all pairs of kinds, 
 verifier-js: $(VERIFIER)/dist/.ready ## build the verifier in TypeScript, and test it with the vectors
 	@npm test --silent --prefix $(VERIFIER)
 
+page: $(PAGE) ## build the page that checks proofs in a browser; it must have the committed hash
+	@cd $(dir $(PAGE)) && sha256sum --check --quiet $(notdir $(PAGE)).sha256 \
+		|| { echo "the page is not the one of the committed hash; if its sources have changed: make page-hash" >&2; exit 1; }
+
+page-hash: $(PAGE) ## commit to the page as it is now: write its hash
+	@cd $(dir $(PAGE)) && sha256sum $(notdir $(PAGE)) > $(notdir $(PAGE)).sha256
+
 format: $(DEV)/.ready ## format the code
 	$(DEV)/bin/ruff check --fix .
 	$(DEV)/bin/ruff format .
@@ -114,11 +122,11 @@ installed: wheel ## run the demo from the wheel in a new environment, away from 
 		$(UV_INSTALL) --python "$$away/venv/bin/python" dist/*.whl; \
 		cd "$$away"; venv/bin/layer2 demo
 
-wheel: $(DEV)/.ready ## build the wheel into dist/
+wheel: $(DEV)/.ready page ## build the wheel into dist/, with the page, which needs Node.js
 	rm -f dist/*.whl && $(DEV)/bin/python -m build --wheel --no-isolation --outdir dist . >/dev/null
 
 clean: ## remove the environments and what was built
-	rm -rf $(DEMO) $(DEV) $(FUZZ) $(DOCS) $(LOWEST) $(MIGRATION) $(MIGRATION).lock $(JAVASCRIPT)/node_modules $(VERIFIER)/node_modules $(VERIFIER)/dist $(VERIFIER)/build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(DEMO) $(DEV) $(FUZZ) $(DOCS) $(LOWEST) $(MIGRATION) $(MIGRATION).lock $(JAVASCRIPT)/node_modules $(VERIFIER)/node_modules $(VERIFIER)/dist $(VERIFIER)/build $(PAGE) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(LOWEST)/.ready: requirements/lowest.txt | $(DEV)/.ready
 	@echo "installing into $(LOWEST) (once) ..."
@@ -176,3 +184,6 @@ $(VERIFIER)/node_modules/.ready: $(VERIFIER)/package.json $(VERIFIER)/package-lo
 $(VERIFIER)/dist/.ready: $(VERIFIER)/node_modules/.ready $(wildcard $(VERIFIER)/*.json $(VERIFIER)/src/*.ts $(VERIFIER)/src/*/*.ts $(VERIFIER)/page/*)
 	@npm run --silent --prefix $(VERIFIER) build
 	@touch $@
+
+$(PAGE): $(VERIFIER)/dist/.ready
+	@cp $(VERIFIER)/dist/page/$(notdir $(PAGE)) $@

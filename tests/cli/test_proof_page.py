@@ -21,8 +21,8 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "installed"
     folder.mkdir()
     monkeypatch.setattr(proof_page, "_FOLDER", folder)
-    (folder / "page.html.sha256").write_text(f"{DIGEST}  page.html\n")
-    file = folder / "page.html"
+    (folder / "check-proofs.html.sha256").write_text(f"{DIGEST}  check-proofs.html\n")
+    file = folder / "check-proofs.html"
     file.write_bytes(CONTENT)
     return file
 
@@ -56,9 +56,9 @@ def test_the_page_is_written_and_the_written_file_is_opened(page: Path, opened: 
 
 
 def test_the_page_is_written_and_not_opened_if_one_asks_for_it(page: Path, opened: list[str], tmp_path: Path) -> None:
-    ran = layer2_here("proof", "page", "--output", "page.html", "--no-open", "--json", cwd=tmp_path)
+    ran = layer2_here("proof", "page", "--output", "check-proofs.html", "--no-open", "--json", cwd=tmp_path)
     assert ran.envelope["data"]["opened"] is False
-    assert (tmp_path / "page.html").read_bytes() == CONTENT
+    assert (tmp_path / "check-proofs.html").read_bytes() == CONTENT
     assert opened == []
 
 
@@ -72,26 +72,26 @@ def test_without_a_browser_the_command_shows_the_file(
     assert "no browser was found" in ran.out
 
 
-@pytest.mark.parametrize("missing", ["page.html", "page.html.sha256"])
+@pytest.mark.parametrize("missing", ["check-proofs.html", "check-proofs.html.sha256"])
 def test_an_installation_without_the_page_says_how_to_get_it(
     page: Path, opened: list[str], tmp_path: Path, missing: str
 ) -> None:
     (page.parent / missing).unlink()
-    ran = layer2_here("proof", "page", "--output", "page.html", "--json", cwd=tmp_path)
+    ran = layer2_here("proof", "page", "--output", "check-proofs.html", "--json", cwd=tmp_path)
     assert ran.status == 3
     assert ran.envelope["error"]["code"] == "no_proof_page"
     assert "make page" in ran.envelope["error"]["remedy"]
     assert opened == []
-    assert not (tmp_path / "page.html").exists()
+    assert not (tmp_path / "check-proofs.html").exists()
 
 
 def test_a_page_that_was_changed_is_neither_opened_nor_written(page: Path, opened: list[str], tmp_path: Path) -> None:
     page.write_bytes(CONTENT + b" ")
-    ran = layer2_here("proof", "page", "--output", "page.html", "--json", cwd=tmp_path)
+    ran = layer2_here("proof", "page", "--output", "check-proofs.html", "--json", cwd=tmp_path)
     assert ran.status == 1
     assert ran.envelope["error"]["code"] == "proof_page_changed"
     assert opened == []
-    assert not (tmp_path / "page.html").exists()
+    assert not (tmp_path / "check-proofs.html").exists()
 
 
 def test_a_file_that_cannot_be_written_is_named(page: Path, opened: list[str], tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from layer2.errors import ConfigurationError, Layer2Error
 __all__ = ["page"]
 
 _FOLDER: Final = Path(proofs.__file__).parent / "page"
-_NAME: Final = "page.html"
+_NAME: Final = "check-proofs.html"
 _REINSTALL: Final = "install the wheel of this version again; in a source tree, run make page, which needs Node.js"
 
 
