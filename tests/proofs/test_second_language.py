@@ -1,14 +1,21 @@
-"""The verifier in TypeScript, which is written from the specification alone, agrees with the test vectors."""
+"""The verifier in TypeScript, written from the specification alone, agrees with the vectors and with Python."""
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
+import random
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
+from coincurve import PrivateKey
+
+from layer2 import OFFLINE, TransferProof, check_proof
+from layer2.errors import FormatError, ProofRefused
 
 pytestmark = [pytest.mark.javascript, pytest.mark.xdist_group("javascript"), pytest.mark.timeout(400)]
 
@@ -17,6 +24,11 @@ VERIFIER: Final = ROOT / "verifier-js"
 VECTORS: Final = ROOT / "src" / "layer2" / "proofs" / "vectors" / "v1.jsonl"
 
 Answer = tuple[str, str, str]
+Place = tuple[str | int, ...]
+
+_KEY: Final = PrivateKey(b"\x07" * 32)
+_NUMBERS: Final = (0, 1, 16, 255, 2**32 - 1, 2**32, 2**53 - 1, 2**53)
+_OTHERS: Final[tuple[object, ...]] = ("", "00", "x", "0", None, 5, [], {})
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +61,104 @@ def test_the_second_verifier_gives_the_verdict_and_the_result_of_every_vector(co
     expected = [_answer(line) for line in lines.splitlines()]
     assert len(expected) > 500
     assert answers(command, lines) == expected
+
+
+def test_both_verifiers_answer_alike_about_changed_proofs(command: Path) -> None:
+    # Whatever the change is, a difference means that the specification leaves a choice, or that one verifier is wrong.
+    chance = random.Random(7)
+    vectors = [json.loads(line) for line in VECTORS.read_text().splitlines()]
+    proofs = [json.loads(each["proof"]) for each in vectors if each["verdict"] == "valid"]
+    changed = {f"change {number}": _changed(chance, chance.choice(proofs)) for number in range(3000)}
+    lines = "".join(json.dumps({"name": name, "proof": text}) + "\n" for name, text in changed.items())
+    expected = [(name, *_verdict(text.encode())) for name, text in changed.items()]
+    assert answers(command, lines) == expected
+    results = {result for _, _, result in expected}
+    assert {"completed", "format", "invoice", "receipt_inclusion", "inclusion", "header", "lock_id"} <= results
+
+
+def _verdict(file: bytes) -> tuple[str, str]:
+    try:
+        return "valid", check_proof(TransferProof.from_bytes(file), OFFLINE).outcome.value
+    except FormatError:
+        return "refused", "format"
+    except ProofRefused as refused:
+        return "refused", refused.check
+
+
+def _changed(chance: random.Random, original: dict[str, object]) -> str:
+    """A proof with a random change. Changed terms are signed again, by another provider."""
+    places = list(_places(original))
+    if chance.random() < 0.75:
+        places = [each for each in places if str(each[0]).endswith("_leg") or each[-1] == "invoice"]
+    proof = _replaced(chance, original, chance.choice(places))
+    assert isinstance(proof, dict)
+    terms = proof["terms"]
+    if isinstance(terms, dict) and terms != original["terms"]:
+        terms["provider"] = _KEY.public_key.format()[1:].hex()
+        digest = _tagged_hash(b"layer2/terms/v1", _canonical(terms).encode())
+        signature = _KEY.sign_schnorr(digest, bytes(32)).hex()
+        proof["attestations"] = [{"type": "terms_signature", "scheme": "bip340", "signature": signature}]
+    return _canonical(proof)
+
+
+def _places(value: object, at: Place = ()) -> Iterator[Place]:
+    """The places of all lists, texts, numbers and nulls."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _places(item, (*at, name))
+        return
+    yield at
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _places(item, (*at, index))
+
+
+def _replaced(chance: random.Random, value: object, place: Place, digits: str = "0123456789abcdef") -> object:
+    """The value with another one at this place."""
+    if not place:
+        return _other(chance, value, digits)
+    step, *rest = place
+    if step == "invoice":
+        digits = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
+    if isinstance(value, dict):
+        return {
+            name: _replaced(chance, item, (*rest,), digits) if name == step else item for name, item in value.items()
+        }
+    assert isinstance(value, list)
+    return [_replaced(chance, item, (*rest,), digits) if at == step else item for at, item in enumerate(value)]
+
+
+def _other(chance: random.Random, value: object, digits: str) -> object:
+    match value:
+        case str() if value and chance.random() < 0.95:
+            at = chance.randrange(len(value))
+            even = at - at % 2
+            return chance.choice(
+                (
+                    value[:at] + chance.choice(digits) + value[at + 1 :],
+                    value[:even] + value[even + 2 :],
+                    value[:even] + chance.choice(("00", "80", "ff", "c0")) + value[even:],
+                )
+            )
+        case int():
+            return chance.choice((*_NUMBERS, value + 1, max(value - 1, 0)))
+        case [*items] if items:
+            at = chance.randrange(len(items))
+            shuffled = chance.sample(items, len(items))
+            return chance.choice(
+                (items[:at] + items[at + 1 :], [*items[:at], chance.choice(items), *items[at:]], shuffled)
+            )
+    return chance.choice(_OTHERS)
+
+
+def _canonical(value: object) -> str:
+    # All texts of the vectors are printable ASCII, for which this is the form of RFC 8785.
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _tagged_hash(tag: bytes, data: bytes) -> bytes:
+    prefix = hashlib.sha256(tag).digest()
+    return hashlib.sha256(prefix + prefix + data).digest()
 
 
 def test_a_line_that_is_no_proof_ends_the_command_with_an_error(command: Path) -> None:

@@ -8,7 +8,7 @@ import { isConfirmed, type Verdict } from "./verdict.js";
 import { OUTCOMES, POINTS, REASONS } from "./wording.js";
 
 const NOT_CONFIRMED =
-  "Anyone can make a file that states this. Name the provider, and a header that you trust or the work that you require, below “What you require”.";
+  "Anyone can make a file that states this. Name the provider, and a header that you trust or the work that you require, in the form “What you require”.";
 
 // No proof shows these, whatever the policy is.
 const NEVER_SHOWN = [
@@ -28,7 +28,7 @@ function appearanceOf(verdict: Verdict): keyof typeof MARKS {
 export function headline(verdict: Verdict): string {
   switch (verdict.kind) {
     case "valid":
-      return (isConfirmed(verdict.report) ? "" : "Not confirmed: the file states: ") + OUTCOMES[verdict.report.outcome];
+      return (isConfirmed(verdict.report) ? "" : "Not confirmed. The file states: ") + OUTCOMES[verdict.report.outcome];
     case "undecided":
       return `Undecided: ${REASONS.level.toLowerCase()}`;
     case "refused":

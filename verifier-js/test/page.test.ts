@@ -132,10 +132,10 @@ test("the summary counts each verdict, and names payments that count once", () =
 });
 
 test("a result that nothing confirms says so in its headline", () => {
-  assert.match(headline(verdictOn(COMPLETED, {}, {})), /^Not confirmed: /);
+  assert.match(headline(verdictOn(COMPLETED, {}, {})), /^Not confirmed\. The file states: /);
   const each = vector("header-chain/the-block-itself");
   const trusted = policyFromJson(each.policy);
-  assert.match(headline(verdictOn(fileOf(each), trusted, {})), /^Not confirmed: /);
+  assert.match(headline(verdictOn(fileOf(each), trusted, {})), /^Not confirmed\. The file states: /);
   const { provider } = verifyProof(fileOf(each)).terms;
   const named = { ...trusted, providers: new Set([provider]) };
   assert.equal(headline(verdictOn(fileOf(each), named, {})), "Completed: both legs were collected");
