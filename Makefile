@@ -81,6 +81,9 @@ page: $(PAGE) ## build the page that checks proofs in a browser; it must have th
 page-hash: $(PAGE) ## commit to the page as it is now: write its hash
 	@cd $(dir $(PAGE)) && sha256sum $(notdir $(PAGE)) > $(notdir $(PAGE)).sha256
 
+page-pictures: page ## take the pictures of the page for the documentation, in Chromium
+	@cd $(VERIFIER) && npx tsc -p tsconfig.json && node build/browser/take-pictures.js
+
 format: $(DEV)/.ready ## format the code
 	$(DEV)/bin/ruff check --fix .
 	$(DEV)/bin/ruff format .

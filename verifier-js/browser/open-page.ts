@@ -31,6 +31,7 @@ export class OpenPage {
   static async in(browser: Browser, options: BrowserContextOptions = {}): Promise<OpenPage> {
     const context = await browser.newContext({ locale: "en", timezoneId: "UTC", ...options });
     await context.setOffline(true);
+    context.setDefaultTimeout(100_000);
     const opened = new OpenPage(await context.newPage());
     const { page, faults } = opened;
     page.on("request", (request) => {
