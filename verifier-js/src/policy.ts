@@ -21,7 +21,7 @@ export interface Policy {
   readonly ownPreimagePayees?: ReadonlySet<Hex>;
   /** For each layer, the hash of a block that is known to be on the chain, as nodes display it. */
   readonly trustedHeaders?: ReadonlyMap<Layer, Hex>;
-  /** For BITCOIN and ROOTSTOCK, a number of hashes. */
+  /** For BITCOIN and ROOTSTOCK, a number of hashes above zero. */
   readonly work?: ReadonlyMap<Layer, bigint>;
 }
 
@@ -78,8 +78,8 @@ function decimalsOf(value: unknown): number {
 
 function workIn(value: unknown): bigint {
   const text = String(value);
-  if (!/^[0-9]+$/.test(text) || (typeof value === "number" && !Number.isSafeInteger(value))) {
-    throw new PolicyError("work is not a number of hashes");
+  if (!/^[1-9][0-9]*$/.test(text) || (typeof value === "number" && !Number.isSafeInteger(value))) {
+    throw new PolicyError("work is not a number of hashes above zero");
   }
   return BigInt(text);
 }

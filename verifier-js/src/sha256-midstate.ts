@@ -40,7 +40,7 @@ function compress(state: Uint32Array, block: DataView, offset: number): void {
     const high = rotate(late, 17) ^ rotate(late, 19) ^ (late >>> 10);
     schedule[at] = schedule[at - 16]! + low + schedule[at - 7]! + high;
   }
-  let [a, b, c, d, e, f, g, h] = state as unknown as [number, number, number, number, number, number, number, number];
+  let [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, g = 0, h = 0] = state;
   for (let at = 0; at < 64; at++) {
     const choice = (e & f) ^ (~e & g);
     const majority = (a & b) ^ (a & c) ^ (b & c);

@@ -110,6 +110,7 @@ for (const [name, policy] of Object.entries({
   "an unknown layer": { trusted_headers: { BOBB: "00".repeat(32) } },
   "an unknown level": { requires: "all" },
   "negative work": { work: { BITCOIN: -1 } },
+  "no work": { work: { BITCOIN: 0 } },
   "work with a fraction": { work: { BITCOIN: 0.5 } },
 })) {
   test(`a policy with ${name} is a mistake`, () => {
