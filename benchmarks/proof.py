@@ -1,7 +1,8 @@
 """Proofs of transfers: the speed of their check, their size, and the cost of hostile files. ``make bench-proofs``.
 
-Needs no node. ``QUICK=1`` runs fewer and shorter rounds. Costs are processor time, because other programs share the
-machine. The file is not called ``proofs.py``: a package of the test suite, which makes the proofs, has that name.
+Needs no chain's node; Node.js and Chromium for the page. ``QUICK=1`` runs fewer and shorter rounds. Costs are processor
+time, because other programs share the machine. The file is not called ``proofs.py``: a package of the test suite, which makes the proofs, has that
+name.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from figures import Figure, machine, show
 from load.rounds import progress
 from proof_checks.effort import Effort
 from proof_checks.hostile import measure_hostile
+from proof_checks.page import measure_page
 from proof_checks.receipts import measure_receipts
 from proof_checks.whole import measure_command, measure_sizes, measure_whole
 
@@ -29,6 +31,7 @@ def main() -> None:
         ("sizes", measure_sizes),
         ("the command", measure_command),
         ("hostile files", measure_hostile),
+        ("the page", measure_page),
     ):
         progress(f"{what} ...")
         found += measure(effort)
