@@ -1,8 +1,8 @@
 """Proofs of transfers: the speed of their check, their size, and the cost of hostile files. ``make bench-proofs``.
 
-Needs no chain's node; Node.js and Chromium for the page. ``QUICK=1`` runs fewer and shorter rounds. Costs are processor
-time, because other programs share the machine. The file is not called ``proofs.py``: a package of the test suite, which makes the proofs, has that
-name.
+Needs no node of a layer; the page needs Node.js and Chromium. ``QUICK=1`` runs fewer and shorter rounds. Costs are
+processor time, because other programs share the machine. The file is not called ``proofs.py``: a package of the test
+suite, which makes the proofs, has that name.
 """
 
 from __future__ import annotations
