@@ -123,7 +123,7 @@ installed: wheel ## run the demo from the wheel in a new environment, away from 
 		$(PYTHON) -m venv --without-pip "$$away/venv"; \
 		$(UV_INSTALL) --python "$$away/venv/bin/python" --require-hashes -r requirements/demo.txt; \
 		$(UV_INSTALL) --python "$$away/venv/bin/python" dist/*.whl; \
-		cd "$$away"; venv/bin/layer2 demo
+		cd "$$away"; venv/bin/layer2 proof page --no-open; venv/bin/layer2 demo
 
 wheel: $(DEV)/.ready page ## build the wheel into dist/, with the page, which needs Node.js
 	rm -f dist/*.whl && $(DEV)/bin/python -m build --wheel --no-isolation --outdir dist . >/dev/null
