@@ -168,7 +168,7 @@ describe("the policy", () => {
     await opened.page.getByLabel("Level of each leg").selectOption("stated");
     await opened.status.filter({ hasText: "2 undecided" }).waitFor();
     await fill("Keys of providers", PROVIDER);
-    await opened.status.filter({ hasText: "1 completed but not confirmed, 1 undecided" }).waitFor();
+    await opened.status.filter({ hasText: "1 completed, 1 undecided" }).waitFor();
     await opened.page.getByLabel("Level of each leg").selectOption("finalized");
     await opened.status.filter({ hasText: "2 undecided" }).waitFor();
   });
