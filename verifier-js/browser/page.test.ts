@@ -117,6 +117,20 @@ describe("files", () => {
     await opened.status.filter({ hasText: "1 refunded" }).waitFor({ timeout: 5_000 });
   });
 
+  test("files that are dropped while others are read are checked together with them", async () => {
+    const [slow, quick] = opened.write([proof("outcome/bob-to-lightning"), { name: "quick.json", content: "{}" }]);
+    await opened.page.evaluate(() => {
+      const read = Blob.prototype.arrayBuffer;
+      Blob.prototype.arrayBuffer = async function () {
+        if (this.size > 100) await new Promise((resolve) => setTimeout(resolve, 1_000));
+        return read.call(this);
+      };
+    });
+    await opened.dropPaths([slow!]);
+    await opened.dropPaths([quick!]);
+    await opened.status.filter({ hasText: "2 files checked" }).waitFor({ timeout: 20_000 });
+  });
+
   test("the name of a file is text", async () => {
     await opened.drop([{ ...proof("outcome/refunded"), name: "<img src=x onerror=alert(1)>.json" }]);
     await opened.page.getByRole("heading", { name: "<img src=x onerror=alert(1)>.json" }).waitFor();

@@ -7,14 +7,13 @@ import webbrowser
 from pathlib import Path
 from typing import Final
 
-from layer2 import proofs
 from layer2.cli.output import Result
 from layer2.cli.session import InSession
 from layer2.errors import ConfigurationError, Layer2Error
 
 __all__ = ["page"]
 
-_FOLDER: Final = Path(proofs.__file__).parent / "page"
+_FOLDER: Final = Path(__file__).parents[1] / "proofs" / "page"
 _NAME: Final = "check-proofs.html"
 _REINSTALL: Final = "install the wheel of this version again; in a source tree, run make page, which needs Node.js"
 
