@@ -51,7 +51,12 @@ def test_a_page_with_another_hash_stops_the_build_of_the_wheel(page: Path, tmp_p
     other = tmp_path / page.name
     (tmp_path / f"{page.name}.sha256").write_text(f"{'0' * 64}  {page.name}\n")
     finished = subprocess.run(
-        ["make", "--silent", "page", f"PAGE={other}"], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+        ["make", "--silent", "page", f"PAGE={other}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     assert finished.returncode != 0
     assert "make page-hash" in finished.stderr
