@@ -8,6 +8,7 @@ DOCS := .venv-docs
 MIGRATION := .venv-migration
 JAVASCRIPT := tests/simnet/javascript
 VERIFIER := verifier-js
+PAGE := src/layer2/proofs/page/check-proofs.html
 SECONDS ?= 20
 SEED ?= 1
 MUTANTS ?= 100000
@@ -21,7 +22,7 @@ SIDE_BY_SIDE = $(MAKE) --no-print-directory --jobs=2 --output-sync=target
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test coverage check docs fuzz chaos explore format pins contracts lowest installed packaged wheel clean
-.PHONY: proof-mutants verifier-js
+.PHONY: proof-mutants verifier-js page page-hash page-pictures system-packages
 .PHONY: check-mypy check-basedpyright check-imports check-style check-english
 
 help: ## list the targets
@@ -35,6 +36,9 @@ test: $(DEV)/.ready ## the whole suite, on simnet and, if Go is installed, on re
 
 coverage: $(DEV)/.ready ## the whole suite with branch coverage, which takes longer
 	@$(DEV)/bin/python tools/run_tests.py --cov --cov-branch --cov-report=term:skip-covered $(ARGS)
+
+system-packages: ## install Debian's packages that the tests use; does nothing if all are there
+	@tools/install_system_packages.sh
 
 # The longest first: they run side by side.
 check: $(DEV)/.ready ## style, types, the import contract, and the English
@@ -75,6 +79,16 @@ proof-mutants: $(DEV)/.ready ## remove each check of the verifier in turn, and c
 verifier-js: $(VERIFIER)/dist/.ready ## build the verifier in TypeScript, and test it with the vectors
 	@npm test --silent --prefix $(VERIFIER)
 
+page: $(PAGE) ## build the page that checks proofs in a browser; it must have the committed hash
+	@cd $(dir $(PAGE)) && sha256sum --check --quiet $(notdir $(PAGE)).sha256 \
+		|| { echo "the page is not the one of the committed hash; if its sources have changed: make page-hash" >&2; exit 1; }
+
+page-hash: $(PAGE) ## commit to the page as it is now: write its hash
+	@cd $(dir $(PAGE)) && sha256sum $(notdir $(PAGE)) > $(notdir $(PAGE)).sha256
+
+page-pictures: page ## take the pictures of the page for the documentation, in Chromium
+	@cd $(VERIFIER) && npx tsc -p tsconfig.json && node build/browser/take-pictures.js
+
 format: $(DEV)/.ready ## format the code
 	$(DEV)/bin/ruff check --fix .
 	$(DEV)/bin/ruff format .
@@ -114,13 +128,13 @@ installed: wheel ## run the demo from the wheel in a new environment, away from 
 		$(PYTHON) -m venv --without-pip "$$away/venv"; \
 		$(UV_INSTALL) --python "$$away/venv/bin/python" --require-hashes -r requirements/demo.txt; \
 		$(UV_INSTALL) --python "$$away/venv/bin/python" dist/*.whl; \
-		cd "$$away"; venv/bin/layer2 demo
+		cd "$$away"; venv/bin/layer2 proof page --no-open; venv/bin/layer2 demo
 
-wheel: $(DEV)/.ready ## build the wheel into dist/
+wheel: $(DEV)/.ready page ## build the wheel into dist/, with the page, which needs Node.js
 	rm -f dist/*.whl && $(DEV)/bin/python -m build --wheel --no-isolation --outdir dist . >/dev/null
 
 clean: ## remove the environments and what was built
-	rm -rf $(DEMO) $(DEV) $(FUZZ) $(DOCS) $(LOWEST) $(MIGRATION) $(MIGRATION).lock $(JAVASCRIPT)/node_modules $(VERIFIER)/node_modules $(VERIFIER)/dist $(VERIFIER)/build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(DEMO) $(DEV) $(FUZZ) $(DOCS) $(LOWEST) $(MIGRATION) $(MIGRATION).lock $(JAVASCRIPT)/node_modules $(VERIFIER)/node_modules $(VERIFIER)/dist $(VERIFIER)/build $(PAGE) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(LOWEST)/.ready: requirements/lowest.txt | $(DEV)/.ready
 	@echo "installing into $(LOWEST) (once) ..."
@@ -178,3 +192,6 @@ $(VERIFIER)/node_modules/.ready: $(VERIFIER)/package.json $(VERIFIER)/package-lo
 $(VERIFIER)/dist/.ready: $(VERIFIER)/node_modules/.ready $(wildcard $(VERIFIER)/*.json $(VERIFIER)/src/*.ts $(VERIFIER)/src/*/*.ts $(VERIFIER)/page/*)
 	@npm run --silent --prefix $(VERIFIER) build
 	@touch $@
+
+$(PAGE): $(VERIFIER)/dist/.ready
+	@cp $(VERIFIER)/dist/page/$(notdir $(PAGE)) $@

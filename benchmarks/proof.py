@@ -1,7 +1,8 @@
 """Proofs of transfers: the speed of their check, their size, and the cost of hostile files. ``make bench-proofs``.
 
-Needs no node. ``QUICK=1`` runs fewer and shorter rounds. Costs are processor time, because other programs share the
-machine. The file is not called ``proofs.py``: a package of the test suite, which makes the proofs, has that name.
+Needs no node of a layer; the page needs Node.js and Chromium. ``QUICK=1`` runs fewer and shorter rounds. Costs are
+processor time, because other programs share the machine. The file is not called ``proofs.py``: a package of the test
+suite, which makes the proofs, has that name.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from load.rounds import progress
 from proof_checks.batches import measure_audit
 from proof_checks.effort import Effort
 from proof_checks.hostile import measure_hostile
+from proof_checks.page import measure_page
 from proof_checks.receipts import measure_receipts
 from proof_checks.storage import measure_storage
 from proof_checks.whole import measure_command, measure_sizes, measure_whole
@@ -33,6 +35,7 @@ def main() -> None:
         ("the command", measure_command),
         ("an audit", measure_audit),
         ("hostile files", measure_hostile),
+        ("the page", measure_page),
     ):
         progress(f"{what} ...")
         found += measure(effort)

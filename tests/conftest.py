@@ -1,8 +1,8 @@
 """Selects the networks that the tests run on, and reports the tests that do not run.
 
-Tests of real nodes are marked ``devnet``, and tests of JavaScript clients ``javascript``. Where the nodes are not built
-or Node is not installed, these tests do not run and one line gives the reason; in CI they fail instead. A test for one
-network gives its reason in ``only_on``, and the reasons are listed.
+Tests of real nodes are marked ``devnet``, tests of JavaScript ``javascript``, and tests in Chromium ``browser``. Where
+the nodes are not built, or Node or Chromium is not installed, these tests do not run and one line gives the reason; in
+CI they fail instead. A test for one network gives its reason in ``only_on``, and the reasons are listed.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from typing import Final
 import pytest
 
 from layer2.local import devnet
+from proofs import browser
 from simnet.javascript import environment as javascript
 
 NETWORKS: Final = ("simnet", "devnet")
 _NEEDS: Final = {
     "devnet": ("tests on real nodes", devnet.why_unavailable),
-    "javascript": ("tests of JavaScript clients", javascript.why_unavailable),
+    "javascript": ("tests of JavaScript", javascript.why_unavailable),
+    "browser": ("tests in a browser", browser.why_unavailable),
 }
 _REASONS: Final = pytest.StashKey[dict[str, str]]()
 
@@ -30,7 +32,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "javascript: runs JavaScript clients on Node")
+    config.addinivalue_line("markers", "javascript: runs JavaScript on Node")
+    config.addinivalue_line("markers", "browser: runs the page of proofs in Chromium")
     config.addinivalue_line("markers", "only_on(network, reason): the one local network that the test can run on")
     config.addinivalue_line("markers", "starts_provider: the test starts the provider itself, with a fault")
     config.stash[_REASONS] = {}

@@ -42,7 +42,9 @@ class Page {
   }
 
   private async take(files: Iterable<File>): Promise<void> {
-    this.files = [...this.files, ...(await readFiles(files))];
+    const read = await readFiles(files);
+    // Others may have been read meanwhile.
+    this.files = [...this.files, ...read];
     await this.check();
   }
 

@@ -3,24 +3,30 @@
 import { ProofError, verifyProof, type CheckOptions, type Policy, type Report } from "../src/index.js";
 
 export type Verdict =
-  | { readonly kind: "valid"; readonly report: Report }
+  | { readonly kind: "valid"; readonly report: Report; readonly isConfirmed: boolean }
   /** No check failed, but the policy's level is not reached. The report is that of the policy without it. */
-  | { readonly kind: "undecided"; readonly report: Report; readonly error: ProofError }
+  | { readonly kind: "undecided"; readonly report: Report; readonly isConfirmed: boolean; readonly error: ProofError }
   | { readonly kind: "refused"; readonly error: ProofError };
 
 export function verdictOn(file: Uint8Array, policy: Policy, options: CheckOptions): Verdict {
   try {
-    return { kind: "valid", report: verifyProof(file, policy, options) };
+    const report = verifyProof(file, policy, options);
+    return { kind: "valid", report, isConfirmed: isConfirmed(report, policy) };
   } catch (error) {
     if (!(error instanceof ProofError)) throw error;
     if (error.verdict === "refused") return { kind: "refused", error };
-    return { kind: "undecided", report: verifyProof(file, { ...policy, requires: "nothing" }, options), error };
+    const lower: Policy = { ...policy, requires: "nothing" };
+    const report = verifyProof(file, lower, options);
+    return { kind: "undecided", report, isConfirmed: isConfirmed(report, lower), error };
   }
 }
 
-/** Whether the policy confirms the outcome. Otherwise the file only states it: anyone can make such a file. */
-export function isConfirmed(report: Report): boolean {
-  return !report.openPoints.some(({ point }) => point === "header" || point === "provider");
+/**
+ * Whether the policy confirms the outcome. Otherwise the file only states it: anyone can make such a file. If the policy
+ * requires no more than the statement of a provider that it names, the statement is enough in place of the blocks.
+ */
+function isConfirmed(report: Report, { requires }: Policy): boolean {
+  return !report.openPoints.some(({ point }) => point === "provider" || (point === "header" && requires !== "stated"));
 }
 
 /** For each payment hash of more than one file, the places of these files: each payment counts once. */
@@ -34,15 +40,15 @@ export function repeatedPayments(verdicts: readonly Verdict[]): number[][] {
   return [...places.values()].filter((files) => files.length > 1);
 }
 
-function nameOf(report: Report): string {
-  return isConfirmed(report) ? report.outcome : `${report.outcome} but not confirmed`;
+function nameOf({ report, isConfirmed }: Verdict & { kind: "valid" }): string {
+  return isConfirmed ? report.outcome : `${report.outcome} but not confirmed`;
 }
 
 /** How many files have each verdict, in one sentence. */
 export function summaryOf(verdicts: readonly Verdict[]): string {
   const counts = new Map<string, number>();
   for (const verdict of verdicts) {
-    const name = verdict.kind === "valid" ? nameOf(verdict.report) : verdict.kind;
+    const name = verdict.kind === "valid" ? nameOf(verdict) : verdict.kind;
     counts.set(name, (counts.get(name) ?? 0) + 1);
   }
   const parts = [...counts].map(([name, count]) => `${count} ${name}`);

@@ -43,8 +43,10 @@ test("the page is one file of less than 150 kB, and its policy allows its own sc
   );
 });
 
-test("the page names no other file and no host", () => {
-  assert.doesNotMatch(PAGE, /https?:|\ssrc=|@import|url\(|\bfetch\(|XMLHttpRequest|WebSocket|EventSource|sendBeacon|\bimport\(/);
+test("the page names no other file and no host, except in the licences of its packages", () => {
+  const licence = /<p class="licence">[^<]*<\/p>/g;
+  assert.equal(PAGE.match(licence)?.length, 3);
+  assert.doesNotMatch(PAGE.replace(licence, ""), /https?:|\ssrc=|@import|url\(|\bfetch\(|XMLHttpRequest|WebSocket|EventSource|sendBeacon|\bimport\(/);
   assert.deepEqual(PAGE.match(/\shref="[^"]*"/g), [' href="data:,"']);
   assert.deepEqual(PAGE.match(/\son[a-z]+="/g), null);
 });
@@ -139,6 +141,15 @@ test("a result that nothing confirms says so in its headline", () => {
   const { provider } = verifyProof(fileOf(each)).terms;
   const named = { ...trusted, providers: new Set([provider]) };
   assert.equal(headline(verdictOn(fileOf(each), named, {})), "Completed: both legs were collected");
+});
+
+test("the statement of a named provider confirms an outcome only if the policy requires no more", () => {
+  const each = vector("statement/bob-to-rootstock");
+  const policy = policyFromJson(each.policy);
+  assert.equal(policy.requires, "stated");
+  assert.equal(headline(verdictOn(fileOf(each), policy, {})), "Completed: both legs were collected");
+  assert.match(headline(verdictOn(fileOf(each), { ...policy, requires: "nothing" }, {})), /^Not confirmed\. The file states: /);
+  assert.match(headline(verdictOn(fileOf(each), { ...policy, requires: "as_agreed" }, {})), /^Undecided: /);
 });
 
 test("the result of each reason names it", () => {

@@ -81,6 +81,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "proof headers": ("proof_headers:headers", "Write the headers that connect a proof to a later block."),
     "proof show": ("proof_commands:show", "Show the terms of a proof: the parties, the amounts and the deadlines."),
+    "proof page": ("proof_page:page", "Open the page that checks proofs in a browser."),
     "proof challenge": (
         "holder_commands:challenge",
         "Ask the holder of a proof to sign with a key of the taker.",
