@@ -9,6 +9,7 @@ import pytest
 
 from layer2 import (
     BTC,
+    Layer2Manager,
     Layer2ProtocolType,
     ProofOutcome,
     ProofUndecided,
