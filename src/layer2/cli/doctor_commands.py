@@ -206,13 +206,13 @@ async def _workers(config: LayerSettings) -> list[Finding]:
 
 
 def _temporal(config: LayerSettings) -> TemporalSection | None:
-    """The table [temporal]. A provider whose configuration lacks it has the defaults, and may use no workers."""
+    """The table [temporal]. A provider whose configuration sets nothing in it may use no workers: a new file has it."""
     if isinstance(config, Layer2Config):
         return config.temporal
     from layer2.provider.settings import ProviderSettings
 
     assert isinstance(config, ProviderSettings)
-    return config.temporal if "temporal" in config.model_fields_set else None
+    return config.temporal if config.temporal.model_fields_set else None
 
 
 def _absent(config: LayerSettings) -> list[Finding]:
