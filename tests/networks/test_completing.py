@@ -29,7 +29,7 @@ async def transferred(swaps: Swaps, direction: str) -> TransferProof:
 
 
 async def is_final(layers: Layer2Manager, proof: TransferProof) -> bool:
-    """Whether the proof shows a completed transfer in final blocks. Those of storage evidence become final with time."""
+    """Whether the proof shows a completed transfer in final blocks. A block becomes final some time after a proof."""
     try:
         report = await layers.check_transfer_proof_async(proof, policy=FINAL)
     except ProofUndecided:
