@@ -287,5 +287,8 @@ def _chains() -> Iterator[Vector]:
     known: Document = {"trusted_headers": {"BITCOIN": sha256d(without_work)[::-1].hex()}}
     further = {"BITCOIN": [*chain, without_work]}
     yield valid("bitcoin/trusted-header-without-work", _with(evidence), policy=known, headers=further)
+    in_evidence: Document = {"trusted_headers": {"BITCOIN": hashes[-1]}}
+    nothing: dict[str, list[bytes]] = {"BITCOIN": []}
+    yield refused("bitcoin/empty-chain", "header_chain", _with(evidence), policy=in_evidence, headers=nothing)
     unknown: Document = {"trusted_headers": {"BITCOIN": "00" * 32}}
     yield refused("bitcoin/unknown-trusted-header", "header_chain", _with(evidence), policy=unknown)

@@ -324,3 +324,10 @@ def _chains() -> Iterator[Vector]:
     zero = header(bytes(32), parent=chain[-2].hash, above=4)
     zero.fields[8] = b""
     yield case("a-first-block", [*later[:-1], zero.short()])
+    ethereum: list[Any] = rlp.decode(evm.Block(number=rootstock.HEIGHT + 1, timestamp=evm.BLOCK_TIME + 30).header())
+    ethereum[0] = first.hash
+    encoded: bytes = rlp.encode(ethereum)
+    policy: Document = {"trusted_headers": {"ROOTSTOCK": keccak(encoded).hex()}}
+    given = {"ROOTSTOCK": [encoded]}
+    name = "rootstock/chain-with-a-header-of-ethereum"
+    yield refused(name, "header_chain", _with(evidence), policy=policy, headers=given)

@@ -148,6 +148,12 @@ describe("files", () => {
 describe("the policy", () => {
   const headline = async () => (await opened.headlines())[0]!;
 
+  /** Declares the network and the token of the made proofs. */
+  async function declare(): Promise<void> {
+    await opened.page.getByRole("checkbox", { name: "regtest" }).check();
+    await fill("Tokens: chain id", `60808 ${"11".repeat(20)} 8`);
+  }
+
   /** Writes into a field and leaves it. */
   async function fill(label: string, text: string): Promise<void> {
     const field = opened.page.getByLabel(label);
@@ -182,6 +188,8 @@ describe("the policy", () => {
     await opened.page.getByLabel("Level of each leg").selectOption("stated");
     await opened.status.filter({ hasText: "2 undecided" }).waitFor();
     await fill("Keys of providers", PROVIDER);
+    await opened.status.filter({ hasText: "1 completed but not confirmed, 1 undecided" }).waitFor();
+    await declare();
     await opened.status.filter({ hasText: "1 completed, 1 undecided" }).waitFor();
     await opened.page.getByLabel("Level of each leg").selectOption("finalized");
     await opened.status.filter({ hasText: "2 undecided" }).waitFor();
@@ -199,6 +207,7 @@ describe("the policy", () => {
     await opened.page.getByLabel("BOB", { exact: true }).setInputFiles(opened.write([{ name: "headers.txt", content: headers["BOB"]!.join("\n") }]));
     await opened.status.filter({ hasText: "1 completed but not confirmed" }).waitFor();
     await fill("Keys of providers", PROVIDER);
+    await declare();
     await opened.status.filter({ hasText: "1 completed." }).waitFor();
     assert.match(await headline(), /^Completed: /);
     await opened.results.getByText("trusted_header: the block leads to a header that you trust").waitFor();

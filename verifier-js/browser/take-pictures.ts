@@ -14,6 +14,7 @@ async function setPolicy(opened: OpenPage, { policy }: Vector): Promise<void> {
   await opened.page.getByLabel("Level of each leg").selectOption("finalized");
   await opened.page.getByLabel("Keys of providers").fill(PROVIDER);
   await opened.page.getByRole("checkbox", { name: "regtest" }).check();
+  await opened.page.getByLabel("Tokens: chain id").fill(`60808 ${"11".repeat(20)} 8`);
   await opened.page.getByLabel("Headers that you trust").fill(`BOB ${policy["trusted_headers"].BOB}`);
   await opened.page.getByLabel("Headers that you trust").blur();
 }

@@ -36,11 +36,21 @@ function legRows(leg: Leg): Row[] {
   }
 }
 
+function endOf({ evidence, result }: LegReport): string {
+  if (result === undefined) return "no evidence";
+  return evidence === "lightning_payment" ? "its preimage is shown" : RESULTS[result];
+}
+
+function levelText({ block, evidence, level }: LegReport): string {
+  if (block !== undefined || level !== "offline") return LEVELS[level];
+  return evidence === undefined ? "nothing is known of this leg" : "the preimage shows that it could be collected";
+}
+
 function shownRows(report: LegReport): Row[] {
   const { block, work } = report;
   return [
-    ["End", report.result === undefined ? "no evidence" : RESULTS[report.result]],
-    ["Level", `${report.level}: ${LEVELS[report.level]}`],
+    ["End", endOf(report)],
+    ["Level", `${report.level}: ${levelText(report)}`],
     ["Evidence", report.evidence],
     ["Block", block && grouped(block.number)],
     ["Block hash", block && code(block.hash)],

@@ -1,6 +1,16 @@
 /** The verdict on one file, with the report if there is one. */
 
-import { ProofError, verifyProof, type CheckOptions, type Policy, type Report } from "../src/index.js";
+import {
+  ProofError,
+  verifyProof,
+  type CheckOptions,
+  type OpenPoint,
+  type Point,
+  type Policy,
+  type Report,
+} from "../src/index.js";
+
+const UNDECLARED: readonly Point[] = ["provider", "asset", "test_money"];
 
 export type Verdict =
   | { readonly kind: "valid"; readonly report: Report; readonly isConfirmed: boolean }
@@ -22,11 +32,13 @@ export function verdictOn(file: Uint8Array, policy: Policy, options: CheckOption
 }
 
 /**
- * Whether the policy confirms the outcome. Otherwise the file only states it: anyone can make such a file. If the policy
- * requires no more than the statement of a provider that it names, the statement is enough in place of the blocks.
+ * Whether the policy confirms the outcome. Otherwise the file only states it: anyone can make such a file. The signer, the
+ * token and the network must be declared, and both legs known. If the policy requires no more than the statement of a
+ * provider that it names, the statement is enough in place of the blocks.
  */
-function isConfirmed(report: Report, { requires }: Policy): boolean {
-  return !report.openPoints.some(({ point }) => point === "provider" || (point === "header" && requires !== "stated"));
+function isConfirmed({ openPoints, outcome }: Report, { requires }: Policy): boolean {
+  const isOpen = ({ point }: OpenPoint) => UNDECLARED.includes(point) || (point === "header" && requires !== "stated");
+  return outcome !== "partial" && !openPoints.some(isOpen);
 }
 
 /** For each payment hash of more than one file, the places of these files: each payment counts once. */

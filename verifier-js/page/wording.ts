@@ -1,6 +1,6 @@
 /** What the page says about each reason, level and open point. */
 
-import type { Level, Outcome, Point, Reason, Requirement } from "../src/index.js";
+import type { Level, Outcome, Point, Reason } from "../src/index.js";
 
 export const OUTCOMES: Readonly<Record<Outcome, string>> = {
   completed: "Completed: both legs were collected",
@@ -15,13 +15,6 @@ export const LEVELS: Readonly<Record<Level, string>> = {
   work: "the headers in the proof have the work that you require",
   stated: "a provider that you named states this end; no block is confirmed",
   offline: "nothing confirms this leg: anyone can make a block header",
-};
-
-export const REQUIREMENTS: Readonly<Record<Requirement, string>> = {
-  nothing: "nothing",
-  stated: "each leg is at least stated by a provider that you name",
-  as_agreed: "each block is confirmed as the parties agreed: by work or by a header that you trust",
-  finalized: "each block is final: it leads to a header that you trust",
 };
 
 export const POINTS: Readonly<Record<Point, string>> = {

@@ -13,7 +13,6 @@ import { checkOwed } from "./owed.js";
 import type { Policy } from "./policy.js";
 import {
   levelOf,
-  lowestLevel,
   meets,
   openPoints,
   type Confirmation,
@@ -132,7 +131,7 @@ function checkHeaders(legs: readonly LegFacts[], policy: Policy, options: CheckO
     const layer = layerOf(leg);
     const trusted = policy.trustedHeaders?.get(layer);
     if (trusted === undefined || evidence === null || shown?.block === undefined) continue;
-    checkHeaderChain(evidence.type, shown.block, shown, trusted, options.headers?.get(layer) ?? []);
+    checkHeaderChain(evidence.type, shown.block, shown, trusted, options.headers?.get(layer));
   }
 }
 
@@ -168,7 +167,6 @@ function makeReport(
     outcome,
     source: legs[0],
     destination: legs[1],
-    level: lowestLevel(legs),
     openPoints: openPoints(legs, terms, policy),
   };
 }

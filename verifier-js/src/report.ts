@@ -55,8 +55,6 @@ export interface Report {
   readonly outcome: Outcome;
   readonly source: LegReport;
   readonly destination: LegReport;
-  /** The lowest level of the legs that have a block. */
-  readonly level: Level;
   readonly openPoints: readonly OpenPoint[];
 }
 
@@ -98,19 +96,16 @@ export function meets(requirement: Requirement, legs: readonly LegReport[]): boo
   }
 }
 
-export function lowestLevel(legs: readonly LegReport[]): Level {
-  const levels = legs.filter((leg) => leg.block !== undefined).map((leg) => LEVELS.indexOf(leg.level));
-  return LEVELS[Math.max(...levels)] ?? "offline";
-}
-
 export function openPoints(legs: readonly LegReport[], terms: Terms, policy: Policy): OpenPoint[] {
   const points: OpenPoint[] = [];
-  for (const leg of legs) {
+  for (const [place, leg] of legs.entries()) {
+    const isAcknowledged = place === 0 && leg.level === "stated";
     const add = (point: Point) => points.push({ point, layer: leg.layer });
     if (leg.block !== undefined && (leg.level === "offline" || leg.level === "stated")) add("header");
     if (leg.evidence === undefined) add("leg");
     if (leg.leg.kind === "evm" && policy.tokens === undefined && !isRootstockCoin(leg.leg)) add("asset");
-    if (leg.evidence === "lightning_payment" && policy.ownPreimagePayees === undefined) add("payment");
+    const isPayment = leg.evidence === "lightning_payment";
+    if (isPayment && policy.ownPreimagePayees === undefined && !isAcknowledged) add("payment");
     if (leg.evidence === "evm_storage" && leg.result === "collected") add("preimage");
   }
   if (policy.providers === undefined) points.push({ point: "provider", layer: undefined });

@@ -133,6 +133,13 @@ test("the summary counts each verdict, and names payments that count once", () =
   assert.deepEqual(repeatedPayments(verdicts.slice(3)), []);
 });
 
+const TOKEN = "11".repeat(20);
+/** What a reader declares of the made proofs besides their provider. */
+const DECLARED = {
+  networks: new Set(["regtest"]),
+  tokens: new Map([60808, 33].map((chain) => [chain, new Map([[TOKEN, 8]])])),
+};
+
 test("a result that nothing confirms says so in its headline", () => {
   assert.match(headline(verdictOn(COMPLETED, {}, {})), /^Not confirmed\. The file states: /);
   const each = vector("header-chain/the-block-itself");
@@ -140,12 +147,15 @@ test("a result that nothing confirms says so in its headline", () => {
   assert.match(headline(verdictOn(fileOf(each), trusted, {})), /^Not confirmed\. The file states: /);
   const { provider } = verifyProof(fileOf(each)).terms;
   const named = { ...trusted, providers: new Set([provider]) };
-  assert.equal(headline(verdictOn(fileOf(each), named, {})), "Completed: both legs were collected");
+  for (const declared of [{}, { networks: DECLARED.networks }, { tokens: DECLARED.tokens }]) {
+    assert.match(headline(verdictOn(fileOf(each), { ...named, ...declared }, {})), /^Not confirmed/);
+  }
+  assert.equal(headline(verdictOn(fileOf(each), { ...named, ...DECLARED }, {})), "Completed: both legs were collected");
 });
 
 test("the statement of a named provider confirms an outcome only if the policy requires no more", () => {
   const each = vector("statement/bob-to-rootstock");
-  const policy = policyFromJson(each.policy);
+  const policy = { ...policyFromJson(each.policy), ...DECLARED };
   assert.equal(policy.requires, "stated");
   assert.equal(headline(verdictOn(fileOf(each), policy, {})), "Completed: both legs were collected");
   assert.match(headline(verdictOn(fileOf(each), { ...policy, requires: "nothing" }, {})), /^Not confirmed\. The file states: /);

@@ -8,7 +8,7 @@ const BOB_TO_LIGHTNING = fileOf(vector("outcome/bob-to-lightning"));
 const BITCOIN = fileOf(vector("bitcoin/claim"));
 
 function levelOf(policy: Policy, options?: CheckOptions): string {
-  return verifyProof(BOB_TO_LIGHTNING, policy, options).level;
+  return verifyProof(BOB_TO_LIGHTNING, policy, options).source.level;
 }
 
 function confirmedAt(finality: Finality): CheckOptions {
@@ -69,7 +69,7 @@ test("a confirmation of another block or another layer does not count", () => {
 test("a trusted header counts as final", () => {
   const each = vector("header-chain/the-block-itself");
   const policy = { ...policyFromJson(each.policy), requires: "finalized" as const };
-  assert.equal(verifyProof(fileOf(each), policy).level, "trusted_header");
+  assert.equal(verifyProof(fileOf(each), policy).source.level, "trusted_header");
 });
 
 test("work counts as agreed, and not as final", () => {
@@ -79,7 +79,7 @@ test("work counts as agreed, and not as final", () => {
   const others = verifyProof(BITCOIN).source.layer === "BITCOIN" ? "destination" : "source";
   const other = verifyProof(BITCOIN)[others];
   const confirmed = other.block === undefined ? [] : [{ layer: other.layer, hash: other.block.hash, finality: "finalized" as const }];
-  assert.equal(verifyProof(BITCOIN, enough, { confirmed }).level, "work");
+  assert.equal(verifyProof(BITCOIN, enough, { confirmed }).source.level, "work");
   assert.throws(() => verifyProof(BITCOIN, { ...enough, requires: "finalized" }, { confirmed }), isUndecided);
   const more: Policy = { ...enough, work: new Map([["BITCOIN", work + 1n]]) };
   assert.throws(() => verifyProof(BITCOIN, more, { confirmed }), isUndecided);
@@ -90,7 +90,7 @@ test("a proof that does not reach the required level is undecided", () => {
     assert.throws(() => verifyProof(BOB_TO_LIGHTNING, { requires }), isUndecided);
   }
   assert.throws(() => verifyProof(BOB_TO_LIGHTNING, { requires: "finalized" }, confirmedAt("safe")), isUndecided);
-  assert.equal(verifyProof(BOB_TO_LIGHTNING, { requires: "as_agreed" }, confirmedAt("safe")).level, "as_agreed");
+  assert.equal(verifyProof(BOB_TO_LIGHTNING, { requires: "as_agreed" }, confirmedAt("safe")).source.level, "as_agreed");
 });
 
 test("a failed check takes precedence over a level that is not reached", () => {

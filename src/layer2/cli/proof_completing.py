@@ -115,8 +115,7 @@ def _result(completion: Completion, file: Path) -> Result:
     lines += [f"  {'added':<10} {_added(part, proof)}" for part in added]
     lines += [f"  {'not added':<10} {_NAMES[part]}: {error.message}" for part, error in problems.items()]
     if problem is None:
-        how = f"--provider {proof.terms.terms.provider.hex()} --requires stated" if proof.statement else "--node"
-        lines.append(f"to check: layer2 proof verify {file} {how}")
+        lines.append(f"to check: layer2 proof verify {file} --node")
     data = {
         "file": str(file) if problem is None else None,
         "transfer_id": proof.terms.terms.swap_id,

@@ -361,7 +361,7 @@ class BitcoinLeg(Leg):
             return None
         return f"output {decode_transaction(evidence.transaction).inputs[evidence.input].prevout}"
 
-    def next_block(self, newest: BlockRef, encoded: bytes) -> BlockRef:
+    def next_block(self, evidence: LegEvidence, newest: BlockRef, encoded: bytes) -> BlockRef:
         """See ``Leg.next_block``: a header of 80 bytes with the newest block as its parent."""
         return bitcoin_evidence.next_block(newest, encoded)
 

@@ -9,7 +9,7 @@ from layer2.contracts.htlc import HTLC_ADDRESS, HtlcLock
 from layer2.errors.base import FormatError, FundsRulesError, InvalidAmount, InvalidRequest, ProofRefused
 from layer2.formats.evm_address import parse_address, to_checksum
 from layer2.formats.json_record import Amount, Bytes20, enumeration, integer
-from layer2.legs import evm_evidence, lock_evidence, rootstock_evidence
+from layer2.legs import lock_evidence
 from layer2.legs.block_times import Span
 from layer2.legs.evidence import EvmEvidence, LegEvidence, RootstockReceiptEvidence
 from layer2.legs.leg import Leg, LegOffer, LegPlan
@@ -304,15 +304,10 @@ class EvmLeg(Leg):
         """The ``lock_id``, which commits to the chain and to the terms, and not to their signature."""
         return f"lock_id 0x{self.lock(owed.payment_hash, owed.terms_hash).lock_id.hex()}"
 
-    def next_block(self, newest: BlockRef, encoded: bytes) -> BlockRef:
+    def next_block(self, evidence: LegEvidence, newest: BlockRef, encoded: bytes) -> BlockRef:
         """See ``Leg.next_block``: a header with the newest block as its parent, one block higher and later."""
-        if self._is_rootstock:
-            try:
-                return rootstock_evidence.next_block(newest, encoded)
-            except FormatError:
-                if not self._may_be_ethereum:
-                    raise
-        return evm_evidence.next_block(newest, encoded)
+        assert isinstance(evidence, EvmEvidence), "checked evidence"
+        return lock_evidence.next_block(evidence, newest, encoded)
 
     @property
     def _is_rootstock(self) -> bool:

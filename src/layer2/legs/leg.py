@@ -286,10 +286,11 @@ class Leg(ABC):
         """Whoever made the preimage of a transfer whose destination this leg is."""
         return PreimageMaker.TAKER
 
-    def next_block(self, newest: BlockRef, encoded: bytes) -> BlockRef:
+    def next_block(self, evidence: LegEvidence, newest: BlockRef, encoded: bytes) -> BlockRef:
         """The block after another one of the layer's chain.
 
         Args:
+            evidence: checked evidence of the leg. Its type determines the form of the headers.
             encoded: its header.
 
         Raises:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from layer2.errors.base import ProofRefused, ProofUndecided
 from layer2.legs.evidence import LegEvidence
@@ -139,7 +140,7 @@ def check_proof(
     if proof.statement is not None:
         check_statement(proof.statement, terms)
         check_agrees(proof.statement.statement, *ends)
-    _check_headers(terms, (source, destination), policy, headers or {})
+    _check_headers(proof, (source, destination), policy, headers or {})
     # Anyone can state something: only the statement of a provider that the policy names counts.
     least = ProofLevel.OFFLINE if proof.statement is None or policy.providers is None else ProofLevel.STATED
     reports = (
@@ -194,18 +195,21 @@ def _shown(leg: Leg, evidence: LegEvidence | None, owed: Owed, policy: EvidenceP
 
 
 def _check_headers(
-    terms: Terms, shown: tuple[LegShown | None, LegShown | None], policy: ProofPolicy, headers: HeadersByLayer
+    proof: TransferProof, shown: tuple[LegShown | None, LegShown | None], policy: ProofPolicy, headers: HeadersByLayer
 ) -> None:
     """Check each header of a layer for which the policy has a trusted header."""
     for layer in headers:
         if layer not in policy.trusted_headers:
             raise ProofRefused("header_chain", f"the policy has no trusted header of {layer.value}")
-    for leg, of_leg in zip((terms.source, terms.destination), shown, strict=True):
+    terms = proof.terms.terms
+    legs = ((terms.source, proof.source_leg), (terms.destination, proof.destination_leg))
+    for (leg, evidence), of_leg in zip(legs, shown, strict=True):
         trusted = policy.trusted_headers.get(leg.protocol)
-        if trusted is None or of_leg is None or of_leg.header is None:
+        if trusted is None or evidence is None or of_leg is None or of_leg.header is None:
             continue
         if leg.protocol in headers or trusted not in of_leg.later:
-            check_ancestor(of_leg.header, headers.get(leg.protocol, ()), trusted, leg.next_block)
+            given = headers.get(leg.protocol, ())
+            check_ancestor(of_leg.header, given, trusted, partial(leg.next_block, evidence))
 
 
 def _report(
