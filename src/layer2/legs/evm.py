@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Final, Self, TypeAlias
 
@@ -283,6 +284,11 @@ class EvmLeg(Leg):
             return lock_evidence.shown_of(evidence, lock, least_work=policy.work.get(self.protocol))
         except FormatError as error:
             raise ProofRefused("lock", error.message) from error
+
+    @property
+    def contracts(self) -> Mapping[int, frozenset[bytes]]:
+        """The contract of the lock."""
+        return {self.chain_id: frozenset({self.contract})}
 
     def key_of(self, side: Side) -> PartyKey:
         """The party's account."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -256,6 +257,11 @@ class Leg(ABC):
         Raises:
             ProofRefused: ``check`` names the first check that failed.
         """
+
+    @property
+    def contracts(self) -> Mapping[int, frozenset[bytes]]:
+        """By chain id, the contract that holds the leg's money, and whose storage shows its end; empty without one."""
+        return {}
 
     def key_of(self, side: Side) -> PartyKey | None:
         """The key of one of its parties; None if the kind has none that a stranger can check."""

@@ -25,8 +25,7 @@ from layer2.errors import (
     UnknownTransfer,
 )
 from layer2.legs.evidence import EvmStorageEvidence, LegEvidence, LightningPaymentEvidence
-from layer2.legs.evm import EvmLeg
-from layer2.legs.leg import Htlc
+from layer2.legs.leg import Htlc, Leg
 from layer2.legs.shown import LegOutcome
 from layer2.manager.arguments import not_configured
 from layer2.manager.statements import statement_of
@@ -114,19 +113,19 @@ async def complete(
     return Completion(proof, tuple(added), problems)
 
 
-def legs_to_prove(proof: TransferProof, *, from_storage: bool) -> Mapping[Part, EvmLeg]:
+def legs_to_prove(proof: TransferProof, *, from_storage: bool) -> Mapping[Part, Leg]:
     """The locks whose evidence a node can make: those without evidence, or with ``from_storage`` all."""
     terms = proof.terms.terms
     ends = ((Part.SOURCE, terms.source, proof.source_leg), (Part.DESTINATION, terms.destination, proof.destination_leg))
-    return {part: leg for part, leg, had in ends if isinstance(leg, EvmLeg) and (from_storage or had is None)}
+    return {part: leg for part, leg, had in ends if leg.contracts and (from_storage or had is None)}
 
 
 def _structural(terms: Terms, network: str) -> ProofPolicy:
     """What a proof must show before something is added: its own consistency. Whom to trust is its reader's choice."""
-    legs = [leg for leg in (terms.source, terms.destination) if isinstance(leg, EvmLeg)]
-    contracts = {
-        leg.chain_id: frozenset(each.contract for each in legs if each.chain_id == leg.chain_id) for leg in legs
-    }
+    contracts: dict[int, frozenset[bytes]] = {}
+    for leg in (terms.source, terms.destination):
+        for chain_id, named in leg.contracts.items():
+            contracts[chain_id] = contracts.get(chain_id, frozenset()) | named
     return ProofPolicy(Requirement.NOTHING, networks=frozenset({network}), contracts=contracts)
 
 
@@ -151,7 +150,7 @@ async def _limited(work: Awaitable[LegEvidence | SignedStatement], seconds: floa
     raise AssertionError("the block above returns or raises")
 
 
-async def _evidence(leg: EvmLeg, terms: Terms, client: object | None) -> EvmStorageEvidence:
+async def _evidence(leg: Leg, terms: Terms, client: object | None) -> EvmStorageEvidence:
     if client is None:
         raise not_configured(leg.protocol)
     assert isinstance(client, ProvesStorage), "the clients of layers with locks have the call"
