@@ -134,7 +134,7 @@ test("the summary counts each verdict, and names payments that count once", () =
 });
 
 const TOKEN = "11".repeat(20);
-/** What a reader declares of the made proofs besides their provider. */
+/** What a reader declares of the made proofs, in addition to their provider. */
 const DECLARED = {
   networks: new Set(["regtest"]),
   tokens: new Map([60808, 33].map((chain) => [chain, new Map([[TOKEN, 8]])])),

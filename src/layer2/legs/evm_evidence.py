@@ -10,10 +10,21 @@ from layer2.formats import merkle_patricia
 from layer2.formats.evm_header import EvmHeader, decode_header
 from layer2.formats.evm_receipt import EvmReceipt, decode_receipt
 from layer2.formats.keccak import keccak256
+from layer2.formats.rsk_header import RskHeader
 from layer2.legs.evidence import EvmReceiptEvidence
 from layer2.legs.shown import BlockRef, LegOutcome, LegShown, Shown
 
-__all__ = ["IncludedEvent", "event_of", "next_block", "read_event", "shown_event", "shown_of"]
+__all__ = [
+    "IncludedEvent",
+    "block_of",
+    "check_child",
+    "event_of",
+    "next_block",
+    "read_event",
+    "shown_event",
+    "shown_in",
+    "shown_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +56,18 @@ def shown_event(included: IncludedEvent, lock: HtlcLock) -> LegShown:
         raise ProofRefused("lock_id", "the event ends another lock than the one that the terms describe")
     if event.payment_hash != lock.payment_hash:
         raise ProofRefused("payment_hash", "the event is under another payment hash than the terms")
-    # The genuine contract's address commits to its code; the verifier's policy lists others.
-    shown = {Shown.INCLUDED, Shown.GENUINE_CONTRACT} if lock.contract == HTLC_ADDRESS else {Shown.INCLUDED}
     return LegShown(
         outcome=LegOutcome.COLLECTED if isinstance(event, ClaimedEvent) else LegOutcome.RETURNED,
-        shown=frozenset(shown),
+        shown=shown_in(lock.contract),
         header=included.block,
         contract=lock.contract,
     )
+
+
+def shown_in(contract: bytes) -> frozenset[Shown]:
+    """What included evidence of a lock's end shows, by the contract of the lock."""
+    # The genuine contract's address commits to its code; the verifier's policy lists others.
+    return frozenset({Shown.INCLUDED, Shown.GENUINE_CONTRACT} if contract == HTLC_ADDRESS else {Shown.INCLUDED})
 
 
 def read_event(evidence: EvmReceiptEvidence, contract: bytes) -> IncludedEvent:
@@ -75,7 +90,7 @@ def read_event(evidence: EvmReceiptEvidence, contract: bytes) -> IncludedEvent:
         receipt = decode_receipt(value)
     except FormatError as error:
         raise ProofRefused("receipt_inclusion", error.message) from error
-    block = _block(header, evidence.header)
+    block = block_of(header, evidence.header)
     return IncludedEvent(event_of(receipt, evidence.log_index, contract), block)
 
 
@@ -109,13 +124,23 @@ def next_block(newest: BlockRef, encoded: bytes) -> BlockRef:
         FormatError: it is not a header, or it has another parent, is not one block higher, or is not later.
     """
     child = decode_header(encoded)
+    check_child(newest, child)
+    return block_of(child, encoded)
+
+
+def check_child(newest: BlockRef, child: EvmHeader | RskHeader) -> None:
+    """Check that a header is that of the block after another one.
+
+    Raises:
+        FormatError: it has another parent, is not one block higher, or is not later.
+    """
     if child.parent_hash != newest.hash:
         raise FormatError(f"the header after block {newest.number} has another parent")
     if child.number != newest.number + 1 or child.timestamp <= newest.timestamp:
         raise FormatError(f"the header after block {newest.number} has a wrong height or time")
-    return _block(child, encoded)
 
 
-def _block(header: EvmHeader, encoded: bytes) -> BlockRef:
+def block_of(header: EvmHeader, encoded: bytes) -> BlockRef:
+    """The block of a header that was decoded from these bytes."""
     # The decoder accepts one encoding only, so these bytes are what the hash covers.
     return BlockRef(header.number, keccak256(encoded), header.timestamp)

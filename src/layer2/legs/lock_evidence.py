@@ -66,7 +66,7 @@ def block_of(evidence: EvmEvidence) -> BlockRef:
     if not evidence.headers:
         raise FormatError("there is no header")
     header, _ = decode_full_header(evidence.headers[0])
-    return BlockRef(header.number, header.hash, header.timestamp)
+    return rootstock_evidence.block_of(header)
 
 
 def block_of_header(evidence: EvmEvidence, encoded: bytes) -> BlockRef:
@@ -76,10 +76,8 @@ def block_of_header(evidence: EvmEvidence, encoded: bytes) -> BlockRef:
         FormatError: it is not a header.
     """
     if not isinstance(evidence, RootstockReceiptEvidence):
-        header = decode_header(encoded)
-        return BlockRef(header.number, header.hash, header.timestamp)
-    short = decode_rsk_header(encoded)
-    return BlockRef(short.number, short.hash, short.timestamp)
+        return evm_evidence.block_of(decode_header(encoded), encoded)
+    return rootstock_evidence.block_of(decode_rsk_header(encoded))
 
 
 def next_block(evidence: EvmEvidence, newest: BlockRef, encoded: bytes) -> BlockRef:

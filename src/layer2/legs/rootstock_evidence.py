@@ -14,10 +14,10 @@ from layer2.formats import rsk_trie
 from layer2.formats.rsk_header import RskHeader, check_work, decode_full_header, decode_header
 from layer2.formats.rsk_receipt import decode_rsk_receipt
 from layer2.legs.evidence import RootstockReceiptEvidence
-from layer2.legs.evm_evidence import IncludedEvent, event_of, shown_event
+from layer2.legs.evm_evidence import IncludedEvent, check_child, event_of, shown_event
 from layer2.legs.shown import BlockRef, LegShown, Shown
 
-__all__ = ["next_block", "read_event", "read_headers", "shown_of"]
+__all__ = ["block_of", "next_block", "read_event", "read_headers", "shown_of"]
 
 
 def shown_of(evidence: RootstockReceiptEvidence, lock: HtlcLock, *, least_work: int | None) -> LegShown:
@@ -80,7 +80,7 @@ def read_headers(encoded: Sequence[bytes]) -> list[RskHeader]:
         raise ProofRefused("header", "there is no header")
     try:
         for parent, child in pairwise(headers):
-            _check_child(_block(parent), child)
+            check_child(block_of(parent), child)
     except FormatError as error:
         raise ProofRefused("header", error.message) from error
     return headers
@@ -96,8 +96,8 @@ def next_block(newest: BlockRef, encoded: bytes) -> BlockRef:
         FormatError: it is not a header, or it has another parent, is not one block higher, or is not later.
     """
     child = decode_header(encoded)
-    _check_child(newest, child)
-    return _block(child)
+    check_child(newest, child)
+    return block_of(child)
 
 
 def _included(evidence: RootstockReceiptEvidence, header: RskHeader, contract: bytes) -> IncludedEvent:
@@ -106,15 +106,9 @@ def _included(evidence: RootstockReceiptEvidence, header: RskHeader, contract: b
         receipt = decode_rsk_receipt(evidence.receipt)
     except FormatError as error:
         raise ProofRefused("receipt_inclusion", error.message) from error
-    return IncludedEvent(event_of(receipt, evidence.log_index, contract), _block(header))
+    return IncludedEvent(event_of(receipt, evidence.log_index, contract), block_of(header))
 
 
-def _check_child(newest: BlockRef, child: RskHeader) -> None:
-    if child.parent_hash != newest.hash:
-        raise FormatError(f"the header after block {newest.number} has another parent")
-    if child.number != newest.number + 1 or child.timestamp <= newest.timestamp:
-        raise FormatError(f"the header after block {newest.number} has a wrong height or time")
-
-
-def _block(header: RskHeader) -> BlockRef:
+def block_of(header: RskHeader) -> BlockRef:
+    """The block of a header."""
     return BlockRef(header.number, header.hash, header.timestamp)

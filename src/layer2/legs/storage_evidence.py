@@ -10,14 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from layer2.contracts.htlc import HTLC_ADDRESS, HtlcLock, LockStatus, status_slot
+from layer2.contracts.htlc import HtlcLock, LockStatus, status_slot
 from layer2.errors.base import FormatError, ProofRefused
 from layer2.formats import merkle_patricia, rlp
 from layer2.formats.evm_account import decode_account
 from layer2.formats.evm_header import decode_header
 from layer2.formats.keccak import keccak256
 from layer2.legs.evidence import EvmStorageEvidence
-from layer2.legs.shown import BlockRef, LegOutcome, LegShown, OpenMatter, OpenPoint, Shown
+from layer2.legs.evm_evidence import block_of, shown_in
+from layer2.legs.shown import BlockRef, LegOutcome, LegShown, OpenMatter, OpenPoint
 
 __all__ = ["IncludedStatus", "read_status", "shown_of"]
 
@@ -47,15 +48,13 @@ def shown_of(evidence: EvmStorageEvidence, lock: HtlcLock) -> LegShown:
     included = read_status(evidence, lock.contract)
     if evidence.lock_id != lock.lock_id:
         raise ProofRefused("lock_id", "the status is of another lock than the one that the terms describe")
-    # The genuine contract's address commits to its code; the verifier's policy lists others.
-    shown = {Shown.INCLUDED, Shown.GENUINE_CONTRACT} if lock.contract == HTLC_ADDRESS else {Shown.INCLUDED}
     preimage = OpenMatter(
         OpenPoint.PREIMAGE,
         f"the preimage with which the lock on {evidence.protocol.value} was claimed: the claim's event has it",
     )
     return LegShown(
         outcome=included.outcome,
-        shown=frozenset(shown),
+        shown=shown_in(lock.contract),
         header=included.block,
         contract=lock.contract,
         open=(preimage,) if included.outcome is LegOutcome.COLLECTED else (),
@@ -92,4 +91,4 @@ def read_status(evidence: EvmStorageEvidence, contract: bytes) -> IncludedStatus
     outcome = _OUTCOMES.get(status)
     if outcome is None:
         raise ProofRefused("lock_status", f"the lock's status is {status}: it is neither claimed nor refunded")
-    return IncludedStatus(outcome, BlockRef(header.number, header.hash, header.timestamp))
+    return IncludedStatus(outcome, block_of(header, evidence.header))

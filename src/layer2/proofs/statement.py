@@ -1,7 +1,7 @@
 """The completion statement: how the provider says that both legs of a transfer ended. Pure.
 
-The provider signs it with the key of the terms, once its own end is final on each leg. It is the provider's word: about
-what the provider received it is an acknowledgement, about what the provider paid it is a claim in its own favour.
+The provider signs it with the key of the terms, once its end is final on each leg. About what the
+provider received it is an acknowledgement, about what the provider paid it is a claim in its own favour.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The completion statements of a provider: how it says that a swap ended, once its own end is final on each leg.
+"""The completion statements of a provider: how it says that a swap ended, once its end is final on each leg.
 
 It states only what its own nodes show when it is asked. The journal knows which evidence to show them. Nothing here
 needs the swap's driver: it works for every ended swap, in every process that serves the provider.
@@ -129,7 +129,7 @@ class Statements:
         owed = owed_of(terms)
         source = _Leg(LegEnd.SOURCE, Side.PAYEE, Htlc(terms.source, terms.payment_hash, digest), owed[0])
         destination = _Leg(LegEnd.DESTINATION, Side.PAYER, Htlc(terms.destination, terms.payment_hash, digest), owed[1])
-        # One after the other: if one is refused, no search for the other goes on without a request.
+        # One after the other: if one is refused, no search for the other continues without a request.
         ends = [
             await self._end(record, leg, evidence)
             for leg, evidence in ((source, proof.source_leg), (destination, proof.destination_leg))
