@@ -6,6 +6,7 @@ mempool/mempool.go. The suite of both networks runs the source with a real btcd.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -33,7 +34,9 @@ def answered(result: object) -> tuple[int, dict[str, object]]:
 
 
 @asynccontextmanager
-async def scripted(answers: Mapping[str, tuple[int, object]]) -> AsyncIterator[BitcoinRpc]:
+async def scripted(
+    answers: Mapping[str, tuple[int, object]], *, retry_seconds: float = 2.0
+) -> AsyncIterator[BitcoinRpc]:
     """A source of a node that answers each method as the test wants."""
 
     async def serve(request: web.Request) -> web.Response:
@@ -47,7 +50,9 @@ async def scripted(answers: Mapping[str, tuple[int, object]]) -> AsyncIterator[B
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     host, port = runner.addresses[0][:2]
-    source = BitcoinRpc(HttpNode(f"http://user:secret@{host}:{port}", ConnectionPoolConfig(), 5.0))
+    source = BitcoinRpc(
+        HttpNode(f"http://user:secret@{host}:{port}", ConnectionPoolConfig(retry_seconds=retry_seconds), 5.0)
+    )
     try:
         yield source
     finally:
@@ -97,6 +102,21 @@ async def test_a_busy_node_leaves_a_transaction_unknown() -> None:
         with pytest.raises(NodeUnreachable) as caught:
             await source.broadcast(PAYMENT)
         assert caught.value.outcome is Outcome.UNKNOWN
+
+
+async def test_a_read_of_a_busy_node_is_repeated_until_it_answers() -> None:
+    answers: dict[str, tuple[int, object]] = {"getblockhash": (503, "503 Too busy.  Try again later.")}
+    async with scripted(answers) as source:
+        asked = asyncio.create_task(source.block_hash(7))
+        await asyncio.sleep(0.05)
+        answers["getblockhash"] = answered("11" * 32)
+        assert await asked == bytes.fromhex("11" * 32)
+
+
+async def test_a_read_of_a_node_that_stays_busy_fails_as_unreachable() -> None:
+    async with scripted({"getblockhash": (503, "503 Too busy.  Try again later.")}, retry_seconds=0.2) as source:
+        with pytest.raises(NodeUnreachable, match="Too busy"):
+            await source.block_hash(7)
 
 
 async def test_a_node_that_starts_judges_no_transaction() -> None:

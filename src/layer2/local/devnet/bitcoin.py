@@ -75,6 +75,8 @@ class BitcoinNode:
                 f"--rpckey={self._directory / 'rpc.key'}",
                 f"--rpclisten={self.rpc_host}",
                 f"--listen={self.peer_address}",
+                # Two parties, their command lines, the miner and the tests ask at the same time; btcd's default is 10.
+                "--rpcmaxclients=64",
                 "--nobanning",
                 "--nostalldetect",
                 "--txindex",

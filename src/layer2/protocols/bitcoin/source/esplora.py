@@ -128,7 +128,7 @@ class Esplora(ChainSource):
         return [_transaction(each.text) for each in found if each is not None]
 
     async def _get(self, path: str, *, missing_is_none: bool = False) -> Answer | None:
-        answer = await self._node.exchange("GET", path)
+        answer = await self._node.read("GET", path)
         if answer.status == 404 and missing_is_none:
             return None
         if answer.status != 200:

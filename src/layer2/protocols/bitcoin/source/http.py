@@ -11,6 +11,14 @@ from dataclasses import dataclass
 from typing import Final
 
 import aiohttp
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    retry_if_result,
+    stop_before_delay,
+    wait_random_exponential,
+)
 
 from layer2.errors import (
     AsyncRuntimeError,
@@ -33,7 +41,7 @@ LEAST_RATE: Final = 1_000
 """Satoshi per 1,000 virtual bytes: what every node relays."""
 _DEFAULT_BYTES: Final = 16 * 1024 * 1024
 """The longest accepted answer: a block in hexadecimal digits has up to 8 MB."""
-
+_BUSY: Final = frozenset({429, 502, 503, 504})
 
 _KNOWN: Final = re.compile(
     "already in (mempool|block chain|utxo set)|txn-already-(known|in-mempool)|"
@@ -104,6 +112,21 @@ class HttpNode:
         self._session: aiohttp.ClientSession | None = None
         self._is_closed = False
 
+    async def read(
+        self, method: str, path: str, *, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """As ``exchange``, for a request that only reads: it is repeated while the server is busy or down.
+
+        btcd answers HTTP 503 at once while it serves ten requests.
+        """
+        repeating = AsyncRetrying(
+            retry=retry_if_result(lambda answer: answer.status in _BUSY) | retry_if_exception_type(NodeUnreachable),
+            wait=wait_random_exponential(multiplier=0.1, max=5),
+            stop=stop_before_delay(self._pool.retry_seconds),
+            retry_error_callback=_last_attempt,
+        )
+        return await repeating(self.exchange, method, path, body=body, headers=headers)
+
     async def exchange(
         self, method: str, path: str, *, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
@@ -145,7 +168,7 @@ class HttpNode:
         message = f"the node answered HTTP {answer.status}: {reason}"
         if answer.status in (401, 403):
             return AuthenticationFailed(message, protocol=BITCOIN, operation=operation)
-        if answer.status in (429, 502, 503, 504):
+        if answer.status in _BUSY:
             return NodeUnreachable(message, protocol=BITCOIN, operation=operation, outcome=Outcome.UNKNOWN)
         return NodeRefused(message, protocol=BITCOIN, operation=operation)
 
@@ -163,3 +186,10 @@ class HttpNode:
             operation=operation,
             outcome=outcome,
         )
+
+
+def _last_attempt(state: RetryCallState) -> Answer:
+    """The answer of the last attempt, or its error."""
+    assert state.outcome is not None
+    answer: Answer = state.outcome.result()
+    return answer

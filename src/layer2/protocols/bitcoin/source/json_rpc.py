@@ -21,6 +21,7 @@ from layer2.protocols.bitcoin.source.port import BlockId, ChainSource, Located
 
 __all__ = ["BitcoinRpc"]
 
+_SEND: Final = "sendrawtransaction"
 _MISSING: Final = frozenset({-5, -8, -1, -32601})
 """No such transaction, height (btcd: -1) or method."""
 _REFUSALS: Final = frozenset({-22, -25, -26})
@@ -114,7 +115,7 @@ class BitcoinRpc(ChainSource):
         # A large mempool is not read at the start, but an act of this client that it still has must be seen.
         self._pool[transaction.id] = transaction
         try:
-            await self._call("sendrawtransaction", transaction.encode().hex())
+            await self._call(_SEND, transaction.encode().hex())
         except NodeRefused as error:
             if error.node_code == _ALREADY or is_known(error.message):
                 return
@@ -122,7 +123,7 @@ class BitcoinRpc(ChainSource):
                 raise TransactionError(
                     error.message,
                     protocol=BITCOIN,
-                    operation="sendrawtransaction",
+                    operation=_SEND,
                     outcome=Outcome.REJECTED,
                     tx_id=transaction.id,
                 ) from error
@@ -180,7 +181,8 @@ class BitcoinRpc(ChainSource):
 
     async def _call(self, method: str, *params: JsonValue, missing_is_none: bool = False) -> JsonValue:
         body = json.dumps({"jsonrpc": "1.0", "id": 1, "method": method, "params": list(params)}).encode()
-        answer = await self._node.exchange("POST", "", body=body, headers={"Content-Type": "application/json"})
+        ask = self._node.exchange if method == _SEND else self._node.read
+        answer = await ask("POST", "", body=body, headers={"Content-Type": "application/json"})
         # Core answers an error of a method with HTTP 404 or 500 and a JSON-RPC object.
         try:
             read: dict[str, JsonValue] = json.loads(answer.body)
