@@ -27,7 +27,7 @@ from layer2.legs.views import Side
 from layer2.proofs.model import TransferProof
 from layer2.protocols.evm.rpc.answers import BatchRefused, read_answers
 from layer2.protocols.lightning.recipients.recipient import Lnurl, NodeKey, read_recipient
-from proofs import fuzzed_holding, fuzzed_rootstock, fuzzed_storage, made_bitcoin, made_proofs, made_rootstock
+from proofs import fuzzed_challenge, fuzzed_rootstock, fuzzed_storage, made_bitcoin, made_proofs, made_rootstock
 
 __all__ = ["TARGETS", "Target"]
 
@@ -407,6 +407,6 @@ TARGETS = {
         ),
         longest=12_288,
     ),
-    "holder_challenge": Target(fuzzed_holding.challenge, fuzzed_holding.CHALLENGES),
-    "holder_answer": Target(fuzzed_holding.answer, fuzzed_holding.ANSWERS),
+    "holder_challenge": Target(fuzzed_challenge.challenge, fuzzed_challenge.CHALLENGES),
+    "holder_answer": Target(fuzzed_challenge.answer, fuzzed_challenge.ANSWERS),
 }

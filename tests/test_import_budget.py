@@ -45,7 +45,7 @@ HEAVY = {
         "from layer2 import Layer2Error, TransferRefunded",
         "from layer2 import TransferProof, check_proof, OFFLINE, FINAL",
         "import layer2.proofs.audit",
-        "import layer2.proofs.checking, layer2.formats.bolt11, layer2.swap_rules.taker_machine",
+        "import layer2.proofs.check, layer2.formats.bolt11, layer2.swap_rules.taker_machine",
     ],
 )
 def test_the_pure_floor_loads_nothing_heavy(code: str) -> None:

@@ -29,7 +29,7 @@ def test_import_layer2_is_lazy() -> None:
 
 
 def test_proofs_load_no_network_database_or_settings_library() -> None:
-    modules = loaded_after("import layer2.proofs.checking, layer2.proofs.model, layer2.proofs.policy")
+    modules = loaded_after("import layer2.proofs.check, layer2.proofs.model, layer2.proofs.policy")
     forbidden = {"aiohttp", "sqlalchemy", "pydantic", "orjson", "asyncio", "rich", "cyclopts", "alembic"}
     assert not modules & forbidden
 

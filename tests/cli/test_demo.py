@@ -13,7 +13,7 @@ import pytest
 
 from cli.running import PROGRAM, layer2
 from layer2.cli.demo_network import PROCESS_IDS
-from layer2.proofs.checking import check_proof
+from layer2.proofs.check import check_proof
 from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.proofs.policy import OFFLINE
 

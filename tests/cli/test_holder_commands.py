@@ -11,7 +11,7 @@ from eth_account.messages import encode_defunct
 
 from cli.running import Ran, layer2_here
 from layer2.formats.evm_address import address_of_public_key, to_checksum
-from layer2.proofs.holding import HolderAnswer, HolderChallenge
+from layer2.proofs.challenge import HolderAnswer, HolderChallenge
 from proofs import made_proofs as made
 
 TAKER = made.PAYEE

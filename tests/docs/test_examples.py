@@ -16,7 +16,7 @@ from docs.test_tutorial import Shell
 from layer2.cli.proof_policy import PolicyOptions, policy_data
 from layer2.config import Layer2Config, LayerSettings
 from layer2.local.network import LocalNetwork
-from layer2.proofs.checking import check_proof
+from layer2.proofs.check import check_proof
 from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.proofs.policy import OFFLINE
 from layer2.provider.settings import ProviderSettings

@@ -89,7 +89,7 @@ def test_the_codes_of_proofs_are_those_of_the_code() -> None:
     sources = [*(package / "proofs").glob("*.py"), *(package / "cli").glob("proof_*.py")]
     sources += [
         package / "cli/holder_commands.py",
-        package / "manager/completing.py",
+        package / "manager/completion.py",
         package / "provider/statements.py",
     ]
     texts = "".join([source.read_text(encoding="utf-8") for source in sources])

@@ -22,7 +22,7 @@ from layer2.formats.rsk_header import check_work, decode_full_header, encode_ful
 from layer2.legs.evidence import BitcoinSpendEvidence, EvmStorageEvidence, LightningPaymentEvidence
 from layer2.legs.evm import EvmLeg
 from layer2.model.transactions import Preimage
-from layer2.proofs.checking import check_proof
+from layer2.proofs.check import check_proof
 from layer2.proofs.model import TransferProof
 from layer2.proofs.policy import OFFLINE
 from layer2.proofs.statement import StatedOutcome

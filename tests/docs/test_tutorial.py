@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from docs.examples import examples
-from layer2.proofs.checking import check_proof
+from layer2.proofs.check import check_proof
 from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.proofs.policy import OFFLINE
 

@@ -16,7 +16,7 @@ from layer2.errors import ProofRefused, SignerError
 from layer2.formats.evm_address import address_of_public_key, to_checksum
 from layer2.legs.views import Side
 from layer2.model.transactions import SwapId
-from layer2.proofs.holding import HolderChallenge, check_answer, make_challenge
+from layer2.proofs.challenge import HolderChallenge, check_answer, make_challenge
 from layer2.proofs.model import TransferProof
 from layer2.signers import BitcoinSeed
 from layer2.testing import MockLayer2Manager

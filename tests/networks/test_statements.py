@@ -18,7 +18,7 @@ from layer2 import (
     check_proof,
 )
 from layer2.errors import StatementRefused
-from layer2.manager.completing import Part, complete
+from layer2.manager.completion import Part, complete
 from layer2.model.transactions import SwapId
 from layer2.proofs import ProofLevel, ProofPolicy, ProofReport, Requirement, StatedFinality
 from layer2.swap_engine.records import record_terms

@@ -17,7 +17,7 @@ from layer2.legs.evm import EvmLeg
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import SwapId
 from layer2.proofs.audit import Entry, audit, entry_of
-from layer2.proofs.checking import check_proof
+from layer2.proofs.check import check_proof
 from layer2.proofs.header_chain import ancestors
 from layer2.proofs.model import TransferProof, owed_of
 from layer2.proofs.policy import OFFLINE

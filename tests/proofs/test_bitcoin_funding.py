@@ -13,7 +13,7 @@ from layer2.formats.bitcoin_transaction import OutPoint, Transaction, TxIn, TxOu
 from layer2.legs.bitcoin import BitcoinLeg
 from layer2.legs.evidence import LightningPaymentEvidence
 from layer2.legs.shown import EvidencePolicy, LegOutcome
-from layer2.proofs.checking import check_proof
+from layer2.proofs.check import check_proof
 from layer2.proofs.model import TransferProof
 from layer2.proofs.policy import OFFLINE, ProofLevel, ProofPolicy, Requirement
 from proofs import made_bitcoin as btc

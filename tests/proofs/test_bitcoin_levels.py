@@ -13,7 +13,7 @@ from layer2.legs.evidence import BitcoinSpendEvidence, LightningPaymentEvidence
 from layer2.legs.shown import OpenPoint, Shown
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality
-from layer2.proofs.checking import ProofReport, check_proof
+from layer2.proofs.check import ProofReport, check_proof
 from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.proofs.policy import FINAL, OFFLINE, Confirmation, ProofLevel, ProofPolicy, Requirement
 from proofs import made_bitcoin as btc

@@ -19,7 +19,7 @@ from layer2.legs.evm_evidence import next_block
 from layer2.legs.shown import BlockRef, OpenPoint
 from layer2.model.layers import Layer2ProtocolType
 from layer2.proofs import header_chain
-from layer2.proofs.checking import check_proof
+from layer2.proofs.check import check_proof
 from layer2.proofs.header_chain import MAX_HEADERS, ancestors, check_ancestor, read_headers, write_headers
 from layer2.proofs.policy import OFFLINE, ProofLevel
 from proofs import made_proofs as made

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layer2.errors import FormatError, InvalidRequest, ProofError, ProofRefused
-from layer2.proofs.checking import check_proof
+from layer2.proofs.check import check_proof
 from layer2.proofs.model import TransferProof
 from layer2.proofs.policy import OFFLINE
 from layer2.terms.documents import Scheme, Signature, SignedTerms

@@ -12,7 +12,7 @@ from layer2.legs.evidence import RootstockReceiptEvidence
 from layer2.legs.shown import OpenPoint, Shown
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality
-from layer2.proofs.checking import ProofReport, check_proof
+from layer2.proofs.check import ProofReport, check_proof
 from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.proofs.policy import FINAL, OFFLINE, Confirmation, ProofLevel, ProofPolicy, Requirement
 from proofs import made_proofs as made

@@ -18,7 +18,7 @@ from layer2.legs.shown import OpenPoint, PreimageMaker
 from layer2.manager.verification import verify_proof
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality
-from layer2.proofs.checking import ProofReport, check_proof
+from layer2.proofs.check import ProofReport, check_proof
 from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.proofs.policy import FINAL, OFFLINE, Confirmation, ProofLevel, ProofPolicy, Requirement
 from layer2.proofs.statement import StatedFinality, StatedLeg, StatedOutcome, statement_digest

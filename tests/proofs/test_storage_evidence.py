@@ -19,7 +19,7 @@ from layer2.legs.lock_evidence import block_of, included_block, next_block
 from layer2.legs.shown import EvidencePolicy, LegOutcome, OpenPoint, Shown
 from layer2.legs.storage_evidence import read_status, shown_of
 from layer2.model.layers import Layer2ProtocolType
-from layer2.proofs.checking import check_proof
+from layer2.proofs.check import check_proof
 from layer2.proofs.model import ProofOutcome, TransferProof, owed_of
 from layer2.proofs.policy import OFFLINE, ProofLevel
 from layer2.terms.signing import terms_hash

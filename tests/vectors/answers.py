@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from layer2.errors.base import FormatError, ProofRefused, ProofUndecided
 from layer2.model.layers import Layer2ProtocolType
-from layer2.proofs.checking import check_proof
+from layer2.proofs.check import check_proof
 from layer2.proofs.model import TransferProof
 from layer2.proofs.policy import ProofPolicy, Requirement
 from vectors.documents import Document

@@ -1,11 +1,11 @@
-"""The answer of a configuration's keys to a verifier's challenge; see ``layer2.proofs.holding``."""
+"""The answer of a configuration's keys to a verifier's challenge; see ``layer2.proofs.challenge``."""
 
 from __future__ import annotations
 
 from layer2.config import BitcoinSection, EvmSection, Layer2Config
 from layer2.errors import SignerError
 from layer2.formats.tagged_signature import compact_ecdsa
-from layer2.proofs.holding import HolderAnswer, HolderChallenge, LegKey, make_answer, taker_keys
+from layer2.proofs.challenge import HolderAnswer, HolderChallenge, LegKey, make_answer, taker_keys
 from layer2.proofs.model import TransferProof
 from layer2.terms.documents import Terms
 

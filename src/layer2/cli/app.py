@@ -76,7 +76,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "proof audit": ("proof_auditing:audit", "Check many proofs, count each payment once, and sum."),
     "proof policy": ("proof_policy:template", "Print a commented policy file for proof verify and proof audit."),
     "proof complete": (
-        "proof_completing:complete",
+        "proof_completion:complete",
         "Add to a proof the evidence of your nodes and the statement of its provider.",
     ),
     "proof headers": ("proof_headers:headers", "Write the headers that connect a proof to a later block."),

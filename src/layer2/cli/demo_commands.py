@@ -31,7 +31,7 @@ from layer2.manager.verification import configured_policy
 from layer2.model.layers import LAYERS, Layer2ProtocolType
 from layer2.model.money import BTC
 from layer2.model.transactions import LightningPaymentId, TxState
-from layer2.proofs.checking import check_proof
+from layer2.proofs.check import check_proof
 from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.proofs.policy import OFFLINE, ProofPolicy
 

@@ -20,7 +20,7 @@ from layer2.legs.evidence import (
     LightningPaymentEvidence,
 )
 from layer2.model.transactions import Preimage
-from layer2.proofs.checking import check_proof
+from layer2.proofs.check import check_proof
 from layer2.proofs.model import TransferProof
 from layer2.proofs.policy import ProofPolicy
 from layer2.terms.documents import Scheme, Signature, SignedTerms

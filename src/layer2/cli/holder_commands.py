@@ -25,7 +25,7 @@ from layer2.formats.printable import printable
 from layer2.legs.evm import EvmLeg
 from layer2.legs.views import Side
 from layer2.ports.clock import SystemEntropy
-from layer2.proofs.holding import (
+from layer2.proofs.challenge import (
     HolderAnswer,
     HolderChallenge,
     LegKey,

@@ -28,8 +28,8 @@ from layer2.cli.proof_batches import (
     read,
 )
 from layer2.cli.proof_headers import HeaderFile
-from layer2.cli.proof_judging import undeclared
 from layer2.cli.proof_policy import NOTHING_DECLARED, PolicyOptions, by_layer
+from layer2.cli.proof_verdict import undeclared
 from layer2.cli.session import InSession, Session
 from layer2.errors import InvalidRequest, Layer2Error
 from layer2.model.layers import Layer2ProtocolType

@@ -11,8 +11,8 @@ from layer2.cli.exit_status import ExitStatus
 from layer2.cli.output import Result
 from layer2.cli.proof_file import load
 from layer2.cli.proof_headers import HeaderFile
-from layer2.cli.proof_judging import HEADER, Undeclared, judged, undeclared
 from layer2.cli.proof_policy import NOTHING_DECLARED, PolicyOptions, key_of
+from layer2.cli.proof_verdict import HEADER, Undeclared, judged, undeclared
 from layer2.cli.proof_wording import leg_lines, report_lines
 from layer2.cli.session import InSession, Session
 from layer2.cli.wording import at_time, fields_of, sat, short_hash
@@ -20,7 +20,7 @@ from layer2.errors import InvalidRequest, Layer2Error, ProofUndecided
 from layer2.formats.json_record import write_record
 from layer2.formats.printable import printable
 from layer2.model.layers import Layer2ProtocolType
-from layer2.proofs.checking import LegReport, ProofReport, check_proof
+from layer2.proofs.check import LegReport, ProofReport, check_proof
 from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.proofs.policy import ProofPolicy, Requirement
 from layer2.terms.signing import write_terms

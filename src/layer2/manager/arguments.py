@@ -8,7 +8,7 @@ from typing import Final
 from layer2.errors import InvalidAmount, InvalidRequest, ProtocolNotConfigured, ProtocolNotImplemented
 from layer2.model.layers import LAYERS, Layer2ProtocolType
 from layer2.model.transactions import SwapId
-from layer2.proofs.holding import HolderChallenge
+from layer2.proofs.challenge import HolderChallenge
 from layer2.proofs.model import TransferProof
 from layer2.terms.transfers import Quote, TransferState
 

@@ -10,12 +10,12 @@ from layer2.assembly.holders import answer_challenge
 from layer2.errors import InitializationError, JournalBusy
 from layer2.manager.arguments import check_challenge_type, check_flag, check_proof_type
 from layer2.manager.calls import TransferCalls
-from layer2.manager.completing import complete
+from layer2.manager.completion import complete
 from layer2.manager.protocols import ProtocolAccess
 from layer2.manager.verification import configured_policy, confirmed_report, verify_proof
 from layer2.manager.wiring import failures_of
-from layer2.proofs.checking import ProofReport
-from layer2.proofs.holding import HolderAnswer, HolderChallenge
+from layer2.proofs.challenge import HolderAnswer, HolderChallenge
+from layer2.proofs.check import ProofReport
 from layer2.proofs.model import TransferProof
 from layer2.proofs.policy import ProofPolicy
 from layer2.terms.transfers import Transfer

@@ -14,7 +14,7 @@ from layer2.legs.evidence import LegEvidence
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality
 from layer2.ports.evidence import ConfirmsEvidence
-from layer2.proofs.checking import LegReport, ProofReport, check_proof
+from layer2.proofs.check import LegReport, ProofReport, check_proof
 from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.proofs.policy import Confirmation, ProofLevel, ProofPolicy, Requirement
 

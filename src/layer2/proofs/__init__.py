@@ -4,8 +4,7 @@ from layer2.contracts.htlc import HTLC_ADDRESS, htlc_address
 from layer2.legs.party_key import KeyScheme, PartyKey
 from layer2.legs.shown import BlockRef, EvidencePolicy, LegOutcome, OpenMatter, OpenPoint, PreimageMaker, Shown
 from layer2.legs.views import Side
-from layer2.proofs.checking import LegReport, ProofReport, check_proof
-from layer2.proofs.holding import (
+from layer2.proofs.challenge import (
     HolderAnswer,
     HolderChallenge,
     LegKey,
@@ -14,6 +13,7 @@ from layer2.proofs.holding import (
     make_challenge,
     taker_keys,
 )
+from layer2.proofs.check import LegReport, ProofReport, check_proof
 from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.proofs.policy import (
     FINAL,

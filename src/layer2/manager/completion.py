@@ -32,7 +32,7 @@ from layer2.manager.statements import statement_of
 from layer2.model.layers import Layer2ProtocolType
 from layer2.ports.evidence import ProvesStorage
 from layer2.ports.journal import SwapRecord
-from layer2.proofs.checking import ProofReport, check_proof
+from layer2.proofs.check import ProofReport, check_proof
 from layer2.proofs.model import TransferProof
 from layer2.proofs.policy import ProofPolicy, Requirement
 from layer2.proofs.statement import SignedStatement

@@ -27,11 +27,11 @@ from layer2.formats.evm_address import to_checksum
 from layer2.legs.evidence import EvmReceiptEvidence, EvmStorageEvidence
 from layer2.legs.evm import EvmLeg
 from layer2.legs.leg import Htlc
-from layer2.manager import completing
-from layer2.manager.completing import Completion, Part, complete
+from layer2.manager import completion
+from layer2.manager.completion import Completion, Part, complete
 from layer2.model.layers import Layer2ProtocolType
 from layer2.ports.journal import Role, SwapRecord
-from layer2.proofs.checking import check_proof
+from layer2.proofs.check import check_proof
 from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.proofs.policy import OFFLINE
 from layer2.proofs.statement import SignedStatement, StatedOutcome
@@ -109,7 +109,7 @@ def states(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Lets the provider of the configuration give an answer."""
 
     def answer(given: SignedStatement | Layer2Error | None) -> None:
-        monkeypatch.setattr(completing, "open_provider", lambda *_: FakeProvider(given))
+        monkeypatch.setattr(completion, "open_provider", lambda *_: FakeProvider(given))
 
     answer(STATED)
     return answer

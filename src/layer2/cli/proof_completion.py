@@ -17,8 +17,8 @@ from layer2.config import Layer2Config
 from layer2.errors import JournalError, StatementRefused, UnknownTransfer
 from layer2.legs.evidence import EvmStorageEvidence
 from layer2.legs.lock_evidence import block_of
-from layer2.manager.completing import Completion, Part, legs_to_prove
-from layer2.manager.completing import complete as complete_proof
+from layer2.manager.completion import Completion, Part, legs_to_prove
+from layer2.manager.completion import complete as complete_proof
 from layer2.model.transactions import SwapId
 from layer2.ports.clock import SystemClock
 from layer2.ports.journal import Role, SwapRecord

@@ -7,7 +7,7 @@ from contextlib import suppress
 from layer2.errors import FormatError, ProofRefused
 from layer2.formats.tagged_signature import compact_ecdsa
 from layer2.legs.party_key import KeyScheme, PartyKey
-from layer2.proofs.holding import HolderAnswer, HolderChallenge, check_answer, make_challenge
+from layer2.proofs.challenge import HolderAnswer, HolderChallenge, check_answer, make_challenge
 from proofs import made_bitcoin
 from proofs import made_proofs as made
 

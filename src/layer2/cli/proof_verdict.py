@@ -11,7 +11,7 @@ from layer2.formats.printable import printable
 from layer2.legs.evm import NO_ADDRESS, EvmLeg
 from layer2.legs.shown import OpenPoint
 from layer2.model.layers import LAYERS
-from layer2.proofs.checking import HeadersByLayer, ProofReport, check_proof
+from layer2.proofs.check import HeadersByLayer, ProofReport, check_proof
 from layer2.proofs.model import TransferProof
 from layer2.proofs.policy import ProofPolicy, Requirement
 

@@ -18,7 +18,7 @@ from layer2.legs.lightning import LightningLeg
 from layer2.legs.shown import LegOutcome, OpenPoint, Shown
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality, Preimage
-from layer2.proofs.checking import check_proof
+from layer2.proofs.check import check_proof
 from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.proofs.policy import OFFLINE, ProofPolicy, Requirement
 from proofs import made_proofs as made

@@ -25,7 +25,7 @@ from layer2.legs.party_key import KeyScheme, PartyKey
 from layer2.legs.views import Side
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import SwapId
-from layer2.proofs.holding import (
+from layer2.proofs.challenge import (
     HolderAnswer,
     HolderChallenge,
     LegKey,
