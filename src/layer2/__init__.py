@@ -44,9 +44,10 @@ if TYPE_CHECKING:
     )
     from layer2.net.client_settings import ConnectionPoolConfig
     from layer2.ports.client import Layer2ProtocolAsync
-    from layer2.proofs.check import ProofReport, check_proof
+    from layer2.proofs.check import check_proof
     from layer2.proofs.model import ProofOutcome, TransferProof
     from layer2.proofs.policy import FINAL, OFFLINE, Confirmation, ProofLevel, ProofPolicy, Requirement
+    from layer2.proofs.report import ProofReport
     from layer2.protocols.bitcoin import BitcoinClient, BitcoinOutput, BitcoinPayment, BitcoinSettings
     from layer2.protocols.bob import BobClient, BobSettings
     from layer2.protocols.evm.chain.follower import ChainStep
@@ -87,9 +88,10 @@ _HOMES = {
     "layer2.legs.views": ("FundingRequest",),
     "layer2.manager": ("Layer2Manager",),
     "layer2.model.money": ("BTC", "ETH", "AssetId", "Balance"),
-    "layer2.proofs.check": ("ProofReport", "check_proof"),
+    "layer2.proofs.check": ("check_proof",),
     "layer2.proofs.model": ("ProofOutcome", "TransferProof"),
     "layer2.proofs.policy": ("FINAL", "OFFLINE", "Confirmation", "ProofLevel", "ProofPolicy", "Requirement"),
+    "layer2.proofs.report": ("ProofReport",),
     "layer2.ports.client": ("Layer2ProtocolAsync",),
     "layer2.protocols.bitcoin": ("BitcoinClient", "BitcoinOutput", "BitcoinPayment", "BitcoinSettings"),
     "layer2.protocols.bob": ("BobClient", "BobSettings"),

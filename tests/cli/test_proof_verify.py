@@ -236,3 +236,18 @@ def test_checking_a_proof_without_a_node_loads_no_network_database_or_settings_l
         "assert not {'aiohttp', 'sqlalchemy', 'pydantic', 'layer2.manager'} & set(sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=False).returncode == 0
+
+
+def test_the_evidence_of_a_proof_is_checked_once_whatever_its_headers_need(tmp_path: Path) -> None:
+    proof = made.to_lightning()
+    proof.save(tmp_path / "good.json")
+    assert isinstance(proof.source_leg, EvmReceiptEvidence)
+    program = (
+        "import sys\nfrom layer2.proofs import check\nfrom layer2.cli.app import run\n"
+        "checked, is_signed = [], check.is_signed\n"
+        "check.is_signed = lambda *given: (checked.append(given), is_signed(*given))[1]\n"
+        "assert run(['proof', 'verify', 'good.json', *sys.argv[1:]]) == 4\nassert len(checked) == 1, len(checked)"
+    )
+    for options in ((), ("--trusted-header", keccak256(proof.source_leg.header).hex())):
+        command = [sys.executable, "-c", program, *options]
+        assert subprocess.run(command, cwd=tmp_path, check=False).returncode == 0, options

@@ -22,9 +22,9 @@ from layer2.legs.leg import Leg
 from layer2.legs.lightning import LightningLeg
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality, Preimage, SwapId
-from layer2.proofs.check import ProofReport
 from layer2.proofs.model import TransferProof
 from layer2.proofs.policy import ProofLevel
+from layer2.proofs.report import ProofReport
 from layer2.terms.documents import Scheme, Signature, SignedTerms, Terms
 from layer2.terms.signing import terms_hash
 

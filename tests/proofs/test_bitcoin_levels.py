@@ -13,9 +13,10 @@ from layer2.legs.evidence import BitcoinSpendEvidence, LightningPaymentEvidence
 from layer2.legs.shown import OpenPoint, Shown
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality
-from layer2.proofs.check import ProofReport, check_proof
+from layer2.proofs.check import check_proof
 from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.proofs.policy import FINAL, OFFLINE, Confirmation, ProofLevel, ProofPolicy, Requirement
+from layer2.proofs.report import ProofReport
 from proofs import made_bitcoin as btc
 from proofs import made_proofs as made
 

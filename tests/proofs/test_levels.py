@@ -11,9 +11,10 @@ from layer2.errors import ProofUndecided
 from layer2.legs.shown import OpenPoint
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality
-from layer2.proofs.check import ProofReport, check_proof
+from layer2.proofs.check import check_proof
 from layer2.proofs.model import TransferProof
 from layer2.proofs.policy import FINAL, OFFLINE, Confirmation, ProofLevel, ProofPolicy, Requirement
+from layer2.proofs.report import ProofReport
 from proofs import made_proofs as made
 
 BOB, ROOTSTOCK = Layer2ProtocolType.BOB, Layer2ProtocolType.ROOTSTOCK

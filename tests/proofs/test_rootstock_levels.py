@@ -12,9 +12,10 @@ from layer2.legs.evidence import RootstockReceiptEvidence
 from layer2.legs.shown import OpenPoint, Shown
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality
-from layer2.proofs.check import ProofReport, check_proof
+from layer2.proofs.check import check_proof
 from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.proofs.policy import FINAL, OFFLINE, Confirmation, ProofLevel, ProofPolicy, Requirement
+from layer2.proofs.report import ProofReport
 from proofs import made_proofs as made
 from proofs import made_rootstock as rsk
 

@@ -18,9 +18,10 @@ from layer2.legs.shown import OpenPoint, PreimageMaker
 from layer2.manager.verification import verify_proof
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality
-from layer2.proofs.check import ProofReport, check_proof
+from layer2.proofs.check import check_proof
 from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.proofs.policy import FINAL, OFFLINE, Confirmation, ProofLevel, ProofPolicy, Requirement
+from layer2.proofs.report import ProofReport
 from layer2.proofs.statement import StatedFinality, StatedLeg, StatedOutcome, statement_digest
 from layer2.terms.documents import Scheme, Signature, SignedTerms
 from layer2.terms.signing import terms_hash

@@ -22,9 +22,9 @@ from typing import BinaryIO, Final, TypeAlias
 from layer2.cli.proof_verdict import HEADER, judged
 from layer2.errors import FormatError, InvalidRequest, Layer2Error, ProofRefused
 from layer2.proofs.audit import Entry, entry_of
-from layer2.proofs.check import ProofReport
 from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.proofs.policy import ProofPolicy
+from layer2.proofs.report import ProofReport
 
 __all__ = [
     "Ask",

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from layer2.cli.exit_status import ExitStatus
 from layer2.cli.output import Result
 from layer2.cli.proof_file import load
 from layer2.cli.proof_headers import HeaderFile
 from layer2.cli.proof_policy import NOTHING_DECLARED, PolicyOptions, key_of
-from layer2.cli.proof_verdict import HEADER, Undeclared, judged, undeclared
+from layer2.cli.proof_verdict import HEADER, Undeclared, checked, lacking
 from layer2.cli.proof_wording import leg_lines, report_lines
 from layer2.cli.session import InSession, Session
 from layer2.cli.wording import at_time, fields_of, sat, short_hash
-from layer2.errors import InvalidRequest, Layer2Error, ProofUndecided
+from layer2.errors import AsyncTimeout, InvalidRequest, Layer2Error, Outcome, ProofUndecided
 from layer2.formats.json_record import write_record
 from layer2.formats.printable import printable
 from layer2.model.layers import Layer2ProtocolType
-from layer2.proofs.check import LegReport, ProofReport, check_proof
+from layer2.proofs.check import CheckedEvidence, report_of
 from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.proofs.policy import ProofPolicy, Requirement
+from layer2.proofs.report import LegReport, ProofReport
 from layer2.terms.signing import write_terms
+
+if TYPE_CHECKING:
+    from layer2.config import Layer2Config
 
 __all__ = ["report_data", "show", "verify"]
 
@@ -62,14 +67,19 @@ def verify(
     proof = load(file)
     if node:
         return _verified_by_nodes(file, proof, policy, session, final=final)
-    return _verified(file, *_check_offline(proof, policy, trusted_header, headers))
+    report = _report_of_file(checked(proof, policy), trusted_header, headers)
+    return _verified(file, report, lacking(report, policy))
 
 
 async def _verified_by_nodes(
     file: Path, proof: TransferProof, policy: ProofPolicy, session: Session, *, final: bool
 ) -> Result:
-    report = await _ask_nodes(proof, policy, session, final=final)
-    return _verified(file, report, undeclared(report))
+    from layer2.manager.verification import configured_policy
+
+    config = session.config()
+    policy = configured_policy(config, replace(policy, requires=Requirement.FINALIZED) if final else policy)
+    report = await _ask_nodes(checked(proof, policy), config, session)
+    return _verified(file, report, lacking(report, policy))
 
 
 def _verified(file: Path, report: ProofReport, missing: Sequence[Undeclared]) -> Result:
@@ -145,49 +155,49 @@ def _problem(report: ProofReport, missing: Sequence[Undeclared]) -> tuple[Layer2
             return None, None
 
 
-def _check_offline(
-    proof: TransferProof, policy: ProofPolicy, trusted_header: tuple[str, ...], headers: tuple[Path, ...]
-) -> tuple[ProofReport, tuple[Undeclared, ...]]:
-    # Its headers are not placed yet: the legs with a block are what an option without a layer can mean.
-    report, _ = judged(proof, replace(policy, requires=Requirement.NOTHING, trusted_headers={}))
-    placed = [leg.protocol for leg in (report.source, report.destination) if leg.header is not None]
+def _report_of_file(
+    evidence: CheckedEvidence, trusted_header: tuple[str, ...], headers: tuple[Path, ...]
+) -> ProofReport:
+    """The report with the headers that the options name. An option without a layer means the only one with a block."""
     trusted: dict[Layer2ProtocolType, bytes] = {}
     for text in trusted_header:
-        layer, value = _of_layer(text, placed, "--trusted-header")
+        layer, value = _of_layer(text, evidence.layers, "--trusted-header")
         try:
             trusted[layer] = key_of(value, (32,))
         except ValueError as error:
             raise InvalidRequest("--trusted-header takes 64 hex digits", code="usage") from error
     chains: dict[Layer2ProtocolType, HeaderFile] = {}
     for path in headers:
-        layer, value = _of_layer(str(path), placed, "--headers")
+        layer, value = _of_layer(str(path), evidence.layers, "--headers")
         chains[layer] = HeaderFile.at(Path(value))
-    return judged(proof, replace(policy, trusted_headers=trusted or policy.trusted_headers), chains)
+    return report_of(evidence, trusted=trusted or evidence.policy.trusted_headers, headers=chains)
 
 
-async def _ask_nodes(proof: TransferProof, policy: ProofPolicy, session: Session, *, final: bool) -> ProofReport:
-    """Check a proof under the configuration's policy, and its headers at the nodes of the configuration.
+async def _ask_nodes(evidence: CheckedEvidence, config: Layer2Config, session: Session) -> ProofReport:
+    """The report with what the nodes of the configuration confirm.
 
     Raises:
-        ProofRefused: a check failed, or a node has another block. This includes proofs of a refund.
+        ProofRefused: a node has another block.
         ProofUndecided: a node cannot decide now.
     """
+    from layer2.aio.time_limit import time_limit
     from layer2.manager import Layer2Manager
-    from layer2.manager.verification import configured_policy
+    from layer2.manager.verification import report_of_nodes
 
-    config = session.config()
-    policy = configured_policy(config, replace(policy, requires=Requirement.FINALIZED) if final else policy)
-    offline = check_proof(proof, replace(policy, requires=Requirement.NOTHING))
+    seconds = config.default_timeout_ms / 1000
+    late = AsyncTimeout(f"no result within {seconds:g} s", operation="proof_verify", outcome=Outcome.NOT_SENT)
+    clients: dict[Layer2ProtocolType, object] = {}
     async with Layer2Manager(config) as manager:
-        for leg in (offline.source, offline.destination):
-            if leg.header is not None:
-                client = await manager.get_protocol_async(leg.protocol)
-                with session.terminal.working(f"asking your {leg.protocol.value} node"):
-                    await client.initialize_async()
-        return await manager.check_transfer_proof_async(proof, policy=policy)
+        for layer in evidence.layers:
+            clients[layer] = client = await manager.get_protocol_async(layer)
+            with session.terminal.working(f"asking your {layer.value} node"):
+                await client.initialize_async()
+        async with time_limit(asyncio.timeout(seconds), lambda: late):
+            return await report_of_nodes(evidence, clients, network=config.network)
+    raise AssertionError("the block above returns or raises")
 
 
-def _of_layer(text: str, placed: list[Layer2ProtocolType], option: str) -> tuple[Layer2ProtocolType, str]:
+def _of_layer(text: str, placed: Sequence[Layer2ProtocolType], option: str) -> tuple[Layer2ProtocolType, str]:
     """The layer that an option's value names, and the rest of the value."""
     name, _, value = text.partition(":")
     if value and name.upper() in Layer2ProtocolType.__members__:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from layer2.errors import ProofRefused, ProofUndecided
@@ -11,11 +11,12 @@ from layer2.formats.printable import printable
 from layer2.legs.evm import NO_ADDRESS, EvmLeg
 from layer2.legs.shown import OpenPoint
 from layer2.model.layers import LAYERS
-from layer2.proofs.check import HeadersByLayer, ProofReport, check_proof
+from layer2.proofs.check import CheckedEvidence, check_evidence, report_of
 from layer2.proofs.model import TransferProof
 from layer2.proofs.policy import ProofPolicy, Requirement
+from layer2.proofs.report import ProofReport, require
 
-__all__ = ["HEADER", "Undeclared", "judged", "undeclared"]
+__all__ = ["HEADER", "Undeclared", "checked", "judged", "lacking", "undeclared"]
 
 HEADER: Final = "undeclared_header"
 _HEADER_REMEDY: Final = "use --node, or --trusted-header with a block that you know is on the chain"
@@ -33,16 +34,14 @@ class Undeclared:
     """The option and the key that declare it."""
 
 
-def judged(
-    proof: TransferProof, policy: ProofPolicy, headers: HeadersByLayer | None = None
-) -> tuple[ProofReport, tuple[Undeclared, ...]]:
-    """Check a proof without a node; the report, and what the policy would have to declare to accept it.
+def checked(proof: TransferProof, policy: ProofPolicy) -> CheckedEvidence:
+    """Check the evidence of a proof.
 
     Raises:
         ProofRefused: a check failed.
     """
     try:
-        report = check_proof(proof, policy, headers=headers)
+        return check_evidence(proof, policy)
     except ProofRefused as error:
         if error.check == "contract":
             terms = proof.terms.terms
@@ -50,10 +49,25 @@ def judged(
             named = [f"--contract {leg.chain_id}:{to_checksum(leg.contract, leg.chain_id)}" for leg in legs]
             error.remedy = f"if you know that its code is the contract's: {' '.join(named)}"
         raise
+
+
+def judged(proof: TransferProof, policy: ProofPolicy) -> tuple[ProofReport, tuple[Undeclared, ...]]:
+    """Check a proof without a node; the report, and what the policy would have to declare to accept it.
+
+    Raises:
+        ProofRefused: a check failed.
+    """
+    report = report_of(checked(proof, policy), trusted=policy.trusted_headers)
+    return report, lacking(report, policy)
+
+
+def lacking(report: ProofReport, policy: ProofPolicy) -> tuple[Undeclared, ...]:
+    """What a verifier with this policy lacks before it relies on a report; empty for a proof that it accepts."""
+    try:
+        require(report, policy)
     except ProofUndecided as error:
-        report = check_proof(proof, replace(policy, requires=Requirement.NOTHING), headers=headers)
-        return report, (_unknown(report, policy, error), *undeclared(report))
-    return report, undeclared(report)
+        return (_unknown(report, policy, error), *undeclared(report))
+    return undeclared(report)
 
 
 def _unknown(report: ProofReport, policy: ProofPolicy, error: ProofUndecided) -> Undeclared:

@@ -13,9 +13,9 @@ from layer2.legs.leg import Leg
 from layer2.legs.lightning import LightningLeg
 from layer2.legs.shown import PreimageMaker, Shown
 from layer2.model.layers import LAYERS
-from layer2.proofs.check import LegReport, ProofReport
 from layer2.proofs.model import ProofOutcome
 from layer2.proofs.policy import ProofLevel
+from layer2.proofs.report import LegReport, ProofReport
 from layer2.proofs.statement import CompletionStatement, StatedOutcome
 
 __all__ = ["leg_lines", "report_lines"]

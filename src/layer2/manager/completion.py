@@ -32,9 +32,10 @@ from layer2.manager.statements import statement_of
 from layer2.model.layers import Layer2ProtocolType
 from layer2.ports.evidence import ProvesStorage
 from layer2.ports.journal import SwapRecord
-from layer2.proofs.check import ProofReport, check_proof
+from layer2.proofs.check import check_proof
 from layer2.proofs.model import TransferProof
 from layer2.proofs.policy import ProofPolicy, Requirement
+from layer2.proofs.report import ProofReport
 from layer2.proofs.statement import SignedStatement
 from layer2.terms.documents import Terms
 from layer2.terms.signing import terms_hash

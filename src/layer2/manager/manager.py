@@ -15,9 +15,9 @@ from layer2.manager.protocols import ProtocolAccess
 from layer2.manager.verification import configured_policy, confirmed_report, verify_proof
 from layer2.manager.wiring import failures_of
 from layer2.proofs.challenge import HolderAnswer, HolderChallenge
-from layer2.proofs.check import ProofReport
 from layer2.proofs.model import TransferProof
 from layer2.proofs.policy import ProofPolicy
+from layer2.proofs.report import ProofReport
 from layer2.terms.transfers import Transfer
 
 __all__ = ["Layer2Manager"]

@@ -14,11 +14,12 @@ from layer2.legs.evidence import LegEvidence
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality
 from layer2.ports.evidence import ConfirmsEvidence
-from layer2.proofs.check import LegReport, ProofReport, check_proof
+from layer2.proofs.check import CheckedEvidence, check_evidence, report_of
 from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.proofs.policy import Confirmation, ProofLevel, ProofPolicy, Requirement
+from layer2.proofs.report import LegReport, ProofReport, require
 
-__all__ = ["configured_policy", "confirmed_report", "verify_proof"]
+__all__ = ["configured_policy", "confirmed_report", "report_of_nodes", "verify_proof"]
 
 LOG: Final = logging.getLogger("layer2.proofs")
 
@@ -96,18 +97,36 @@ async def confirmed_report(
     """
     if policy.trusted_headers:
         raise InvalidRequest("trusted_headers are for check_proof, which takes the headers; a manager asks its nodes")
-    offline = check_proof(proof, replace(policy, requires=Requirement.NOTHING))
+    report = await report_of_nodes(check_evidence(proof, policy), clients, network=network)
+    require(report, policy)
+    return report
+
+
+async def report_of_nodes(
+    evidence: CheckedEvidence, clients: Mapping[Layer2ProtocolType, object], *, network: str | None
+) -> ProofReport:
+    """What a proof shows, with what the verifier's own nodes confirm because its policy requires it.
+
+    Args:
+        evidence: checked under that policy.
+        clients, network: as ``verify_proof``.
+
+    Raises:
+        ProofRefused: a node has another block at a header's height.
+        ProofUndecided: a node cannot tell now, or none is configured for a layer whose header the policy requires.
+    """
+    proof, policy, offline = evidence.proof, evidence.policy, report_of(evidence)
     headers: dict[tuple[Layer2ProtocolType, bytes], Finality] = {}
-    for leg, evidence in ((offline.source, proof.source_leg), (offline.destination, proof.destination_leg)):
-        if leg.header is None or evidence is None or _is_enough(leg, policy, clients.get(leg.protocol)):
+    for leg, of_leg in ((offline.source, proof.source_leg), (offline.destination, proof.destination_leg)):
+        if leg.header is None or of_leg is None or _is_enough(leg, policy, clients.get(leg.protocol)):
             continue
         if network not in (None, offline.terms.network):
             # A local network can have mainnet's chain id, and so its lock ids.
             raise ProofUndecided(f"the proof is of {offline.terms.network}, and your nodes are of {network}")
         finality = Finality.FINALIZED if policy.requires is Requirement.FINALIZED else leg.leg.finality
-        await _confirm(leg, evidence, finality, clients.get(leg.protocol))
+        await _confirm(leg, of_leg, finality, clients.get(leg.protocol))
         headers[leg.protocol, leg.header.hash] = finality
-    return check_proof(proof, policy, confirmed=Confirmation(headers))
+    return report_of(evidence, confirmed=Confirmation(headers))
 
 
 def _is_enough(leg: LegReport, policy: ProofPolicy, client: object | None) -> bool:

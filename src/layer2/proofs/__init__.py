@@ -13,7 +13,7 @@ from layer2.proofs.challenge import (
     make_challenge,
     taker_keys,
 )
-from layer2.proofs.check import LegReport, ProofReport, check_proof
+from layer2.proofs.check import check_proof
 from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.proofs.policy import (
     FINAL,
@@ -23,6 +23,7 @@ from layer2.proofs.policy import (
     ProofPolicy,
     Requirement,
 )
+from layer2.proofs.report import LegReport, ProofReport
 from layer2.proofs.statement import (
     CompletionStatement,
     SignedStatement,

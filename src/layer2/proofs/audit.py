@@ -13,9 +13,9 @@ from typing import Final
 from layer2.errors.base import InvalidRequest
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality
-from layer2.proofs.check import LegReport, ProofReport
 from layer2.proofs.model import ProofOutcome, TransferProof, owed_of
 from layer2.proofs.policy import ProofLevel
+from layer2.proofs.report import LegReport, ProofReport
 from layer2.terms.documents import Terms
 
 __all__ = ["Audit", "Duplicate", "Entry", "Party", "PlacedBlock", "Total", "audit", "entry_of"]

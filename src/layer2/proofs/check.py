@@ -1,101 +1,53 @@
 """The check of a proof: what it shows, what it leaves open, or why it is refused. Pure.
 
 Each leg checks its own evidence. This module checks what applies to any two layers: the signer, that the legs match
-each other and the terms, and what is known of each header's place in its chain.
+each other and the terms, and what is known of each header's place in its chain. A verifier who first has to ask its
+nodes, or a file of headers, checks the evidence once (``check_evidence``), asks, and then makes the report.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 
-from layer2.errors.base import ProofRefused, ProofUndecided
-from layer2.legs.evidence import LegEvidence
+from layer2.errors.base import ProofRefused
 from layer2.legs.leg import Leg
-from layer2.legs.shown import (
-    BlockRef,
-    EvidencePolicy,
-    LegOutcome,
-    LegShown,
-    OpenMatter,
-    OpenPoint,
-    Owed,
-    PreimageMaker,
-    Shown,
-)
+from layer2.legs.shown import BlockRef, LegShown, OpenMatter, Shown
 from layer2.model.layers import LAYERS, Layer2ProtocolType
 from layer2.model.money import BTC
 from layer2.model.transactions import Finality
 from layer2.proofs.header_chain import check_ancestor
-from layer2.proofs.model import ProofOutcome, TransferProof, outcome_of, owed_of
-from layer2.proofs.policy import Confirmation, ProofLevel, ProofPolicy, Requirement
-from layer2.proofs.statement import CompletionStatement, check_agrees, check_statement
-from layer2.terms.documents import Terms
+from layer2.proofs.model import ProofOutcome, TransferProof, evidence_shown, outcome_of, outcomes_of, owed_of
+from layer2.proofs.policy import Confirmation, ProofLevel, ProofPolicy
+from layer2.proofs.report import LegReport, ProofReport, open_points, require
+from layer2.proofs.statement import check_agrees, check_statement
 from layer2.terms.signing import is_signed
 
-__all__ = ["LegReport", "ProofReport", "check_proof"]
+__all__ = ["CheckedEvidence", "HeadersByLayer", "check_evidence", "check_proof", "report_of"]
 
 HeadersByLayer = Mapping[Layer2ProtocolType, Iterable[bytes]]
-_BY_BLOCK = frozenset({ProofLevel.TRUSTED_HEADER, ProofLevel.FINALIZED})
-_ENOUGH: Mapping[Requirement, frozenset[ProofLevel]] = {
-    Requirement.NOTHING: frozenset(ProofLevel),
-    Requirement.STATED: frozenset(ProofLevel) - {ProofLevel.OFFLINE},
-    Requirement.AS_AGREED: _BY_BLOCK | {ProofLevel.WORK, ProofLevel.AS_AGREED},
-    Requirement.FINALIZED: _BY_BLOCK,
-}
-"""The levels that meet each requirement."""
 
 
 @dataclass(frozen=True, slots=True)
-class LegReport:
-    """What is known of one leg's end."""
+class CheckedEvidence:
+    """A proof whose terms, evidence and statement hold under a policy. Its blocks have no place in a chain yet."""
 
-    leg: Leg
-    outcome: LegOutcome | None
-    """None if the proof has no evidence of the leg."""
-    shown: frozenset[Shown]
-    header: BlockRef | None
-    """The block that includes the claim or refund, if there is one."""
-    contract: bytes | None
-    level: ProofLevel
-    """What is known of the leg's end beyond the proof's author: of that block's place in its chain, or a statement."""
-    work: int = 0
-    """Expected number of hashes to make the evidence's headers; 0 on layers without proof of work."""
-
-    @property
-    def protocol(self) -> Layer2ProtocolType:
-        """The leg's layer."""
-        return self.leg.protocol
-
-    @property
-    def finality_reached(self) -> Finality | None:
-        """The finality with which the verifier's node has confirmed the block; None if no node has confirmed it."""
-        match self.level:
-            case ProofLevel.FINALIZED:
-                return Finality.FINALIZED
-            case ProofLevel.AS_AGREED:
-                return self.leg.finality
-            case _:
-                return None
-
-
-@dataclass(frozen=True, slots=True)
-class ProofReport:
-    """What a proof shows."""
-
+    proof: TransferProof
+    policy: ProofPolicy
     outcome: ProofOutcome
-    """What the evidence of both legs shows together. A statement does not change it."""
-    terms: Terms
-    source: LegReport
-    destination: LegReport
-    preimage_maker: PreimageMaker
-    provider_is_known: bool
-    """The policy names the key that signed the terms."""
-    statement: CompletionStatement | None
-    """How the provider of the terms states that the transfer ended; a known one only if ``provider_is_known``."""
-    open_points: tuple[OpenMatter, ...]
-    """What is not shown, and where to find it out."""
+    shown: tuple[LegShown | None, LegShown | None]
+    """By the evidence of source and destination; None without evidence."""
+    open: tuple[OpenMatter, ...]
+    """What the check of what the legs owe left open."""
+
+    @property
+    def layers(self) -> tuple[Layer2ProtocolType, ...]:
+        """Those of the legs whose evidence names a block, the source first."""
+        terms = self.proof.terms.terms
+        legs = zip((terms.source, terms.destination), self.shown, strict=True)
+        return tuple([leg.protocol for leg, shown in legs if shown is not None and shown.header is not None])
 
 
 def check_proof(
@@ -124,6 +76,18 @@ def check_proof(
         ProofUndecided: a leg does not meet the requirement: neither the trusted headers, nor your nodes, nor a known
             provider show it.
     """
+    evidence = check_evidence(proof, policy)
+    report = report_of(evidence, trusted=policy.trusted_headers, headers=headers, confirmed=confirmed)
+    require(report, policy)
+    return report
+
+
+def check_evidence(proof: TransferProof, policy: ProofPolicy) -> CheckedEvidence:
+    """Check everything about a proof but the places of its blocks, and what the policy requires of them.
+
+    Raises:
+        ProofRefused: ``check`` names the first check that failed.
+    """
     terms = proof.terms.terms
     owed = owed_of(terms)
     _check_terms(proof, policy, owed[0].terms_hash)
@@ -131,34 +95,51 @@ def check_proof(
     matters: list[OpenMatter] = []
     for leg, of_leg in zip((terms.source, terms.destination), owed, strict=True):
         matters += leg.check_owed(of_leg, of_evidence)
-    source = _shown(terms.source, proof.source_leg, owed[0], of_evidence)
-    destination = _shown(terms.destination, proof.destination_leg, owed[1], of_evidence)
-    if (source is None or source.header is None) and (destination is None or destination.header is None):
+    shown = evidence_shown(proof, owed, of_evidence)
+    if all(each is None or each.header is None for each in shown):
         raise ProofRefused("evidence", "no leg shows how the transfer ended")
-    ends = tuple([None if shown is None else shown.outcome for shown in (source, destination)])
+    ends = outcomes_of(shown)
     outcome = outcome_of(*ends)
     if proof.statement is not None:
         check_statement(proof.statement, terms)
         check_agrees(proof.statement.statement, *ends)
-    _check_headers(proof, (source, destination), policy, headers or {})
+    return CheckedEvidence(proof, policy, outcome, shown, tuple(matters))
+
+
+def report_of(
+    evidence: CheckedEvidence,
+    *,
+    trusted: Mapping[Layer2ProtocolType, bytes] = MappingProxyType({}),
+    headers: HeadersByLayer | None = None,
+    confirmed: Confirmation | None = None,
+) -> ProofReport:
+    """What a proof shows, whatever the policy requires of its legs.
+
+    Args:
+        trusted: as ``ProofPolicy.trusted_headers``.
+        headers, confirmed: as for ``check_proof``.
+
+    Raises:
+        ProofRefused: check ``header_chain``.
+    """
+    proof, policy, terms = evidence.proof, evidence.policy, evidence.proof.terms.terms
+    _check_headers(evidence, trusted, headers or {})
     # Anyone can state something: only the statement of a provider that the policy names counts.
     least = ProofLevel.OFFLINE if proof.statement is None or policy.providers is None else ProofLevel.STATED
+    of_source, of_destination = evidence.shown
     reports = (
-        _report(terms.source, source, least, policy, confirmed),
-        _report(terms.destination, destination, least, policy, confirmed),
+        _report(terms.source, of_source, least, trusted, confirmed),
+        _report(terms.destination, of_destination, least, trusted, confirmed),
     )
-    _require(policy, reports)
-    for report, shown in zip(reports, (source, destination), strict=True):
-        matters += () if shown is None else _open_of_evidence(report, shown, is_source=shown is source)
     return ProofReport(
-        outcome=outcome,
+        outcome=evidence.outcome,
         terms=terms,
         source=reports[0],
         destination=reports[1],
-        preimage_maker=terms.destination.preimage_maker(of_evidence),
+        preimage_maker=terms.destination.preimage_maker(policy.evidence),
         provider_is_known=policy.providers is not None,
         statement=None if proof.statement is None else proof.statement.statement,
-        open_points=(*_open_headers(reports), *_open_legs(reports), *_open_parties(terms, policy), *matters),
+        open_points=open_points(terms, policy, reports, evidence.shown, evidence.open),
     )
 
 
@@ -190,40 +171,44 @@ def _check_layer(leg: Leg, network: str) -> None:
         raise ProofRefused("network", f"{leg.protocol.value} {leg.network_id!r} is not part of {network}")
 
 
-def _shown(leg: Leg, evidence: LegEvidence | None, owed: Owed, policy: EvidencePolicy) -> LegShown | None:
-    return None if evidence is None else leg.check_evidence(evidence, owed, policy)
-
-
 def _check_headers(
-    proof: TransferProof, shown: tuple[LegShown | None, LegShown | None], policy: ProofPolicy, headers: HeadersByLayer
+    evidence: CheckedEvidence, trusted: Mapping[Layer2ProtocolType, bytes], headers: HeadersByLayer
 ) -> None:
-    """Check each header of a layer for which the policy has a trusted header."""
+    """Check each header of a layer for which the verifier has a trusted header."""
     for layer in headers:
-        if layer not in policy.trusted_headers:
+        if layer not in trusted:
             raise ProofRefused("header_chain", f"the policy has no trusted header of {layer.value}")
-    terms = proof.terms.terms
+    proof, terms = evidence.proof, evidence.proof.terms.terms
     legs = ((terms.source, proof.source_leg), (terms.destination, proof.destination_leg))
-    for (leg, evidence), of_leg in zip(legs, shown, strict=True):
-        trusted = policy.trusted_headers.get(leg.protocol)
-        if trusted is None or evidence is None or of_leg is None or of_leg.header is None:
+    for (leg, of_leg), shown in zip(legs, evidence.shown, strict=True):
+        known = trusted.get(leg.protocol)
+        if known is None or of_leg is None or shown is None or shown.header is None:
             continue
-        if leg.protocol in headers or trusted not in of_leg.later:
+        if leg.protocol in headers or known not in shown.later:
             given = headers.get(leg.protocol, ())
-            check_ancestor(of_leg.header, given, trusted, partial(leg.next_block, evidence))
+            check_ancestor(shown.header, given, known, partial(leg.next_block, of_leg))
 
 
 def _report(
-    leg: Leg, shown: LegShown | None, least: ProofLevel, policy: ProofPolicy, confirmed: Confirmation | None
+    leg: Leg,
+    shown: LegShown | None,
+    least: ProofLevel,
+    trusted: Collection[Layer2ProtocolType],
+    confirmed: Confirmation | None,
 ) -> LegReport:
     """The report of a leg whose level is ``least``, unless more is known of its block."""
     if shown is None:
         return LegReport(leg, None, frozenset(), None, None, least)
-    level = least if shown.header is None else _level(leg, shown, shown.header, policy, confirmed) or least
+    level = least if shown.header is None else _level(leg, shown, shown.header, trusted, confirmed) or least
     return LegReport(leg, shown.outcome, shown.shown, shown.header, shown.contract, level, shown.work)
 
 
 def _level(
-    leg: Leg, shown: LegShown, header: BlockRef, policy: ProofPolicy, confirmed: Confirmation | None
+    leg: Leg,
+    shown: LegShown,
+    header: BlockRef,
+    trusted: Collection[Layer2ProtocolType],
+    confirmed: Confirmation | None,
 ) -> ProofLevel | None:
     """What is known of a header's place in its chain; None for nothing."""
     finality = None if confirmed is None else confirmed.headers.get((leg.protocol, header.hash))
@@ -231,73 +216,6 @@ def _level(
         return ProofLevel.FINALIZED
     if finality is not None and finality.includes(leg.finality):
         return ProofLevel.AS_AGREED
-    if leg.protocol in policy.trusted_headers:
+    if leg.protocol in trusted:
         return ProofLevel.TRUSTED_HEADER
     return ProofLevel.WORK if Shown.WORK in shown.shown else None
-
-
-def _require(policy: ProofPolicy, reports: tuple[LegReport, LegReport]) -> None:
-    for report in reports:
-        if report.level in _ENOUGH[policy.requires]:
-            continue
-        if policy.requires is Requirement.STATED:
-            needed = "that the policy names" if policy.providers is None else "of the terms"
-            raise ProofUndecided(
-                f"the policy requires that the end of the {report.protocol.value} leg is stated: the proof has no "
-                f"completion statement of a provider {needed}"
-            )
-        if report.header is not None:
-            raise ProofUndecided(
-                f"the policy requires that block {report.header.number} (0x{report.header.hash.hex()}) is "
-                f"{policy.requires.value} on {report.protocol.value}: neither your nodes nor a trusted header show it"
-                f"{_work_of(report)}"
-            )
-
-
-def _open_headers(reports: tuple[LegReport, LegReport]) -> list[OpenMatter]:
-    return [
-        OpenMatter(
-            OpenPoint.HEADER,
-            f"that block {report.header.number} (0x{report.header.hash.hex()}) is on the chain of "
-            f"{report.protocol.value}: ask your own node{_work_of(report)}",
-        )
-        for report in reports
-        if report.header is not None and report.level in (ProofLevel.OFFLINE, ProofLevel.STATED)
-    ]
-
-
-def _work_of(report: LegReport) -> str:
-    """What its headers cost, if they show work."""
-    return f"; to invent its headers takes about 2**{report.work.bit_length() - 1} hashes" if report.work else ""
-
-
-def _open_legs(reports: tuple[LegReport, LegReport]) -> list[OpenMatter]:
-    source, destination = reports
-    matters: list[OpenMatter] = []
-    for side, report, other in (("source", source, destination), ("destination", destination, source)):
-        if report.outcome is None:
-            lacks = f"the proof has no evidence of the {side}; ask the taker"
-            if other.outcome is not LegOutcome.RETURNED:
-                text = f"how the {side} on {report.protocol.value} ended: {lacks}"
-            elif report is source:
-                text = f"that the taker paid on {report.protocol.value}, or has its money back: {lacks}"
-            else:
-                text = f"that the provider did not pay on {report.protocol.value}: {lacks}"
-            matters.append(OpenMatter(OpenPoint.LEG, text))
-    return matters
-
-
-def _open_of_evidence(report: LegReport, shown: LegShown, *, is_source: bool) -> tuple[OpenMatter, ...]:
-    """What a leg's evidence leaves open. A known provider that states its receipt has answered whether it was paid."""
-    is_acknowledged = is_source and report.level is ProofLevel.STATED
-    return tuple(each for each in shown.open if not (is_acknowledged and each.point is OpenPoint.PAYMENT))
-
-
-def _open_parties(terms: Terms, policy: ProofPolicy) -> list[OpenMatter]:
-    matters: list[OpenMatter] = []
-    if policy.providers is None:
-        text = f"the identity of the provider {terms.provider.hex()}: compare the key with one that you know"
-        matters.append(OpenMatter(OpenPoint.PROVIDER, text))
-    if policy.networks is None and terms.network != "mainnet":
-        matters.append(OpenMatter(OpenPoint.TEST_MONEY, f"that anything of value moved: this is {terms.network}"))
-    return matters

@@ -15,7 +15,7 @@ from layer2.formats.json_object import JsonObject
 from layer2.formats.json_record import read_record, write_record
 from layer2.formats.tagged_signature import json_digest
 from layer2.legs.evidence import LegEvidence, read_evidence, write_evidence
-from layer2.legs.shown import EvidencePolicy, LegOutcome, Owed
+from layer2.legs.shown import EvidencePolicy, LegOutcome, LegShown, Owed
 from layer2.legs.views import Side
 from layer2.proofs.statement import (
     SignedStatement,
@@ -27,7 +27,7 @@ from layer2.proofs.statement import (
 from layer2.terms.documents import Signature, SignedTerms, Terms
 from layer2.terms.signing import read_terms, terms_hash, write_terms
 
-__all__ = ["PROOF_VERSION", "ProofOutcome", "TransferProof", "outcome_of", "owed_of"]
+__all__ = ["PROOF_VERSION", "ProofOutcome", "TransferProof", "evidence_shown", "outcome_of", "outcomes_of", "owed_of"]
 
 PROOF_VERSION = 1
 PROOF_TAG = "layer2/proof/v1"
@@ -72,7 +72,7 @@ class TransferProof:
         Raises:
             ProofRefused: there is no evidence, or it does not match the terms.
         """
-        return outcome_of(*self._shown())
+        return outcome_of(*self._outcomes())
 
     def with_statement(self, statement: SignedStatement) -> Self:
         """The same proof with the provider's statement.
@@ -81,20 +81,11 @@ class TransferProof:
             ProofRefused: the provider of the terms did not make it about them, or it contradicts the evidence.
         """
         check_statement(statement, self.terms.terms)
-        check_agrees(statement.statement, *self._shown())
+        check_agrees(statement.statement, *self._outcomes())
         return replace(self, statement=statement)
 
-    def _shown(self) -> tuple[LegOutcome | None, LegOutcome | None]:
-        """What the evidence of source and destination states; None without evidence."""
-        terms, anything = self.terms.terms, EvidencePolicy()
-        owed = owed_of(terms)
-        source = None if self.source_leg is None else terms.source.check_evidence(self.source_leg, owed[0], anything)
-        destination = (
-            None
-            if self.destination_leg is None
-            else terms.destination.check_evidence(self.destination_leg, owed[1], anything)
-        )
-        return None if source is None else source.outcome, None if destination is None else destination.outcome
+    def _outcomes(self) -> tuple[LegOutcome | None, LegOutcome | None]:
+        return outcomes_of(evidence_shown(self, owed_of(self.terms.terms), EvidencePolicy()))
 
     @property
     def proof_id(self) -> bytes:
@@ -218,6 +209,33 @@ def owed_of(terms: Terms) -> tuple[Owed, Owed]:
         Owed(Side.PAYER, terms.source_amount, terms.payment_hash, digest, terms.issued_at),
         Owed(Side.PAYEE, terms.amount, terms.payment_hash, digest, terms.issued_at),
     )
+
+
+def evidence_shown(
+    proof: TransferProof, owed: tuple[Owed, Owed], policy: EvidencePolicy
+) -> tuple[LegShown | None, LegShown | None]:
+    """What the evidence of source and destination shows; None without evidence. Headers are not placed in a chain.
+
+    Args:
+        owed: what the proof's terms state about them.
+
+    Raises:
+        ProofRefused: evidence does not match the terms or the policy.
+    """
+    terms = proof.terms.terms
+    source, destination = [
+        None if evidence is None else leg.check_evidence(evidence, of_leg, policy)
+        for leg, evidence, of_leg in zip(
+            (terms.source, terms.destination), (proof.source_leg, proof.destination_leg), owed, strict=True
+        )
+    ]
+    return source, destination
+
+
+def outcomes_of(shown: tuple[LegShown | None, LegShown | None]) -> tuple[LegOutcome | None, LegOutcome | None]:
+    """How source and destination ended; None without evidence."""
+    source, destination = shown
+    return None if source is None else source.outcome, None if destination is None else destination.outcome
 
 
 def outcome_of(source: LegOutcome | None, destination: LegOutcome | None) -> ProofOutcome:
