@@ -19,11 +19,26 @@ from proofs import made_bitcoin, made_rootstock, made_storage
 from proofs import made_proofs as made
 from proofs.made_statements import SETTLED, stated
 
+NODE_IS_DOWN = f"""
+network = "regtest"
+default_timeout_ms = 2000
+[bob]
+rpc_url = "http://127.0.0.1:9"
+token_address = "0x{made.TOKEN.hex()}"
+token_decimals = 8
+key = "{"01" * 32}"
+[[providers]]
+name = "one"
+url = "https://swaps.example.org"
+identity_key = "{made.PROVIDER_KEY.hex()}"
+"""
 DECLARED = (
     *("--provider", made.PROVIDER_KEY.hex(), "--network", "regtest"),
     *("--token", f"60808:0x{made.TOKEN.hex()}:8"),
 )
 """What a verifier has to declare of a made proof."""
+BOTH_TOKENS = (*DECLARED[-2:], "--token", f"33:0x{made.TOKEN.hex()}:8")
+"""For a proof between BOB and Rootstock."""
 
 
 def test_a_forged_proof_is_refused_and_a_refund_is_not_a_success(tmp_path: Path) -> None:
@@ -78,6 +93,21 @@ def test_a_providers_word_is_enough_only_for_those_who_ask_for_no_more(tmp_path:
     ran = layer2_here("proof", "verify", "stated.json", *stated_only, cwd=tmp_path)
     assert "it acknowledges that it received 100,420 sat, and claims that it paid 100,000 sat" in ran.out
     assert "not confirmed to be on the chain; stated by the provider that you named" in ran.out
+
+
+def test_a_leg_that_no_node_can_show_needs_the_statement_and_no_node_is_asked(tmp_path: Path) -> None:
+    made.to_lightning().save(tmp_path / "unstated.json")
+    made.between_chains().save(tmp_path / "two-chains.json")
+    (tmp_path / "layer2.toml").write_text(NODE_IS_DOWN)
+    words = ("--node", "--requires", "stated", "--json")
+    ran = layer2_here("proof", "verify", "unstated.json", *words, cwd=tmp_path)
+    assert (ran.status, ran.envelope["error"]["code"]) == (4, "proof_undecided"), ran.err
+    assert "the end of the BOB leg is stated" in ran.err
+    assert "layer2 proof complete FILE" in ran.err
+    assert not ran.envelope["error"]["retryable"]
+    # A node can show the blocks of both legs, in place of a statement.
+    asked = layer2_here("proof", "verify", "two-chains.json", *words, *BOTH_TOKENS, cwd=tmp_path)
+    assert asked.status == 5, asked.err
 
 
 def test_a_refund_claims_nothing_about_a_leg_without_evidence(tmp_path: Path) -> None:

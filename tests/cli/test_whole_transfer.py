@@ -53,6 +53,10 @@ def test_a_transfer_from_quote_to_proof(home: Path) -> None:
     assert data["source"]["finality"] in {"latest", "safe", "finalized"}
     assert data["destination"]["finality"] is None
     assert [each["point"] for each in data["open_points"]] == ["payment"]
+    # Waiting does not help: no node shows the Lightning leg, and a statement does.
+    unstated = layer2("proof", "verify", "one.json", "--node", "--requires", "stated", "--json", cwd=home)
+    assert unstated.status == 4, unstated.err
+    assert "layer2 proof complete FILE" in unstated.err
     written = layer2("proof", "headers", "one.json", "headers.txt", "--json", cwd=home)
     assert written.status == 0, written.err
     trusted = ("--trusted-header", written.envelope["data"]["trusted_header"], "--headers", "headers.txt")

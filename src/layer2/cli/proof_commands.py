@@ -182,15 +182,15 @@ async def _ask_nodes(evidence: CheckedEvidence, config: Layer2Config, session: S
     """
     from layer2.aio.time_limit import time_limit
     from layer2.manager import Layer2Manager
-    from layer2.manager.verification import report_of_nodes
+    from layer2.manager.verification import legs_to_ask, report_of_nodes
 
     seconds = config.default_timeout_ms / 1000
     late = AsyncTimeout(f"no result within {seconds:g} s", operation="proof_verify", outcome=Outcome.NOT_SENT)
     clients: dict[Layer2ProtocolType, object] = {}
     async with Layer2Manager(config) as manager:
-        for layer in evidence.layers:
-            clients[layer] = client = await manager.get_protocol_async(layer)
-            with session.terminal.working(f"asking your {layer.value} node"):
+        for leg, _ in legs_to_ask(evidence, config.layers):
+            clients[leg.protocol] = client = await manager.get_protocol_async(leg.protocol)
+            with session.terminal.working(f"asking your {leg.protocol.value} node"):
                 await client.initialize_async()
         async with time_limit(asyncio.timeout(seconds), lambda: late):
             return await report_of_nodes(evidence, clients, network=config.network)

@@ -13,7 +13,7 @@ from layer2.legs.shown import OpenPoint
 from layer2.model.layers import LAYERS
 from layer2.proofs.check import CheckedEvidence, check_evidence, report_of
 from layer2.proofs.model import TransferProof
-from layer2.proofs.policy import ProofPolicy, Requirement
+from layer2.proofs.policy import ProofLevel, ProofPolicy, Requirement
 from layer2.proofs.report import ProofReport, require
 
 __all__ = ["HEADER", "Undeclared", "checked", "judged", "lacking", "undeclared"]
@@ -22,6 +22,7 @@ HEADER: Final = "undeclared_header"
 _HEADER_REMEDY: Final = "use --node, or --trusted-header with a block that you know is on the chain"
 
 _STATEMENT_REMEDY: Final = "a party of the transfer asks its provider for the statement: layer2 proof complete FILE"
+_OR_HEADER: Final = "; or in place of the statement, " + _HEADER_REMEDY
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,9 @@ def lacking(report: ProofReport, policy: ProofPolicy) -> tuple[Undeclared, ...]:
 def _unknown(report: ProofReport, policy: ProofPolicy, error: ProofUndecided) -> Undeclared:
     """The ends of legs of which less is known than the policy requires, and whom to ask."""
     if policy.requires is Requirement.STATED:
-        return Undeclared(HEADER, error.message, _STATEMENT_REMEDY)
+        unknown = [leg for leg in (report.source, report.destination) if leg.level is ProofLevel.OFFLINE]
+        remedy = _STATEMENT_REMEDY + (_OR_HEADER if all(leg.header is not None for leg in unknown) else "")
+        return Undeclared(HEADER, error.message, remedy)
     headers = [matter.text for matter in report.open_points if matter.point is OpenPoint.HEADER]
     remedy = _HEADER_REMEDY
     if policy.providers is not None and report.statement is not None:

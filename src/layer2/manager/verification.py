@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import replace
 from typing import Final, assert_never
 
@@ -19,7 +19,7 @@ from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.proofs.policy import Confirmation, ProofLevel, ProofPolicy, Requirement
 from layer2.proofs.report import LegReport, ProofReport, require
 
-__all__ = ["configured_policy", "confirmed_report", "report_of_nodes", "verify_proof"]
+__all__ = ["configured_policy", "confirmed_report", "legs_to_ask", "report_of_nodes", "verify_proof"]
 
 LOG: Final = logging.getLogger("layer2.proofs")
 
@@ -115,33 +115,59 @@ async def report_of_nodes(
         ProofRefused: a node has another block at a header's height.
         ProofUndecided: a node cannot tell now, or none is configured for a layer whose header the policy requires.
     """
-    proof, policy, offline = evidence.proof, evidence.policy, report_of(evidence)
     headers: dict[tuple[Layer2ProtocolType, bytes], Finality] = {}
-    for leg, of_leg in ((offline.source, proof.source_leg), (offline.destination, proof.destination_leg)):
-        if leg.header is None or of_leg is None or _is_enough(leg, policy, clients.get(leg.protocol)):
-            continue
-        if network not in (None, offline.terms.network):
+    policy, terms = evidence.policy, evidence.proof.terms.terms
+    for leg, of_leg in legs_to_ask(evidence, clients):
+        if network not in (None, terms.network):
             # A local network can have mainnet's chain id, and so its lock ids.
-            raise ProofUndecided(f"the proof is of {offline.terms.network}, and your nodes are of {network}")
+            raise ProofUndecided(f"the proof is of {terms.network}, and your nodes are of {network}")
         finality = Finality.FINALIZED if policy.requires is Requirement.FINALIZED else leg.leg.finality
         await _confirm(leg, of_leg, finality, clients.get(leg.protocol))
+        assert leg.header is not None
         headers[leg.protocol, leg.header.hash] = finality
     return report_of(evidence, confirmed=Confirmation(headers))
 
 
-def _is_enough(leg: LegReport, policy: ProofPolicy, client: object | None) -> bool:
-    """Whether a leg meets the requirement without a node. If one is configured, work alone does not replace it."""
-    match policy.requires:
+def legs_to_ask(
+    evidence: CheckedEvidence, configured: Container[Layer2ProtocolType]
+) -> tuple[tuple[LegReport, LegEvidence], ...]:
+    """The legs whose block a node has to confirm, because the policy requires more than what the file shows.
+
+    Args:
+        configured: the layers of which the verifier has nodes.
+    """
+    proof, policy, report = evidence.proof, evidence.policy, report_of(evidence)
+    legs = ((report.source, proof.source_leg), (report.destination, proof.destination_leg))
+    if policy.requires is Requirement.STATED and any(
+        leg.header is None and leg.level is ProofLevel.OFFLINE for leg, _ in legs
+    ):
+        # Only a statement can show the end of that leg, and it shows both.
+        return ()
+    return tuple(
+        [
+            (leg, of_leg)
+            for leg, of_leg in legs
+            if leg.header is not None
+            and of_leg is not None
+            and not _is_enough(leg, policy.requires, is_configured=leg.protocol in configured)
+        ]
+    )
+
+
+def _is_enough(leg: LegReport, requires: Requirement, *, is_configured: bool) -> bool:
+    """Whether no node has to be asked about a leg. If one is configured, work alone does not replace it."""
+    match requires:
         case Requirement.NOTHING:
             return True
         case Requirement.STATED:
-            return leg.level is not ProofLevel.OFFLINE
+            # Without a node, the statement that the proof lacks can still be had.
+            return leg.level is not ProofLevel.OFFLINE or not is_configured
         case Requirement.AS_AGREED:
-            return leg.level is ProofLevel.WORK and client is None
+            return leg.level is ProofLevel.WORK and not is_configured
         case Requirement.FINALIZED:
             return False
         case _:
-            assert_never(policy.requires)
+            assert_never(requires)
 
 
 async def _confirm(leg: LegReport, evidence: LegEvidence, finality: Finality, client: object | None) -> None:
