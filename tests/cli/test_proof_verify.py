@@ -14,6 +14,7 @@ from layer2.formats.keccak import keccak256
 from layer2.formats.rsk_header import decode_full_header
 from layer2.legs.evidence import BitcoinSpendEvidence, EvmReceiptEvidence, RootstockReceiptEvidence
 from layer2.legs.evm import EvmLeg
+from layer2.proofs.model import TransferProof
 from layer2.proofs.statement import StatedOutcome
 from proofs import made_bitcoin, made_rootstock, made_storage
 from proofs import made_proofs as made
@@ -108,6 +109,41 @@ def test_a_leg_that_no_node_can_show_needs_the_statement_and_no_node_is_asked(tm
     # A node can show the blocks of both legs, in place of a statement.
     asked = layer2_here("proof", "verify", "two-chains.json", *words, *BOTH_TOKENS, cwd=tmp_path)
     assert asked.status == 5, asked.err
+
+
+def test_the_verdict_names_each_condition_under_which_it_holds(tmp_path: Path) -> None:
+    stated(made.to_lightning()).save(tmp_path / "stated.json")
+    made.to_lightning().save(tmp_path / "unstated.json")
+    made.between_chains().save(tmp_path / "two.json")
+    made.refunded().save(tmp_path / "refund.json")
+
+    def verdict(file: str, *options: str) -> str:
+        own = [keccak256(leg.header).hex() for leg in legs_of(tmp_path / file) if is_receipt(leg)]
+        trusted = [
+            ("--trusted-header", f"{layer}:{each}") for layer, each in zip(("BOB", "ROOTSTOCK"), own, strict=False)
+        ]
+        words = options if "stated" in options else (*(word for pair in trusted for word in pair), *options)
+        return layer2_here("proof", "verify", file, *words, cwd=tmp_path).out.splitlines()[0].partition("   ")[2]
+
+    by_word = verdict("stated.json", *DECLARED, "--requires", "stated")
+    assert by_word == "holds: a completed transfer, if the provider's statement about BOB and LIGHTNING is true"
+    half = verdict("stated.json", *DECLARED)
+    assert half == "holds: a completed transfer, if the provider's statement about LIGHTNING is true"
+    preimage = verdict("unstated.json", *DECLARED)
+    assert preimage == "holds: a completed transfer, if the payment on LIGHTNING was made: a preimage does not show it"
+    payee = ("--payee", made.PAYEE.public_key.format().hex())
+    assert verdict("unstated.json", *DECLARED, *payee) == "holds: a completed transfer"
+    assert verdict("two.json", *DECLARED[:4], *BOTH_TOKENS) == "holds: a completed transfer"
+    undeclared = "not accepted: it shows a completed transfer, and you did not declare its"
+    assert verdict("two.json") == f"{undeclared} signer, its token and its network"
+    assert verdict("two.json", *DECLARED[:2], *BOTH_TOKENS) == f"{undeclared} network"
+    refund = verdict("refund.json", *DECLARED[2:])
+    assert refund == "not accepted: it shows a refund, not a completed transfer, and you did not declare its signer"
+
+
+def legs_of(file: Path) -> tuple[object, object]:
+    proof = TransferProof.load(file)
+    return proof.source_leg, proof.destination_leg
 
 
 def test_a_refund_claims_nothing_about_a_leg_without_evidence(tmp_path: Path) -> None:

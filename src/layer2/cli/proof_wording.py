@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from layer2.cli.wording import at_time, sat, short_hash
@@ -11,7 +12,7 @@ from layer2.legs.bitcoin import BitcoinLeg
 from layer2.legs.evm import NO_ADDRESS, EvmLeg
 from layer2.legs.leg import Leg
 from layer2.legs.lightning import LightningLeg
-from layer2.legs.shown import PreimageMaker, Shown
+from layer2.legs.shown import OpenPoint, PreimageMaker, Shown
 from layer2.model.layers import LAYERS
 from layer2.proofs.model import ProofOutcome
 from layer2.proofs.policy import ProofLevel
@@ -34,6 +35,11 @@ _OUTCOMES = {
     ProofOutcome.PARTIAL: "that one leg was collected, and nothing about the other leg",
     ProofOutcome.REFUNDED: "a refund, not a completed transfer",
 }
+_DECLARATIONS = {
+    OpenPoint.PROVIDER: "its signer",
+    OpenPoint.ASSET: "its token",
+    OpenPoint.TEST_MONEY: "its network",
+}
 _MAKERS = {
     PreimageMaker.TAKER: "made by the taker: it opens the legs, and shows no payment on Lightning",
     PreimageMaker.DECLARED_PAYEE: "made by the payee of the destination, as you declare",
@@ -47,11 +53,7 @@ def report_lines(file: Path, report: ProofReport, *, is_real: bool) -> list[str]
     Args:
         is_real: whether each leg's end is known as well as the policy requires.
     """
-    if is_real:
-        verdict = f"holds: {_OUTCOMES[report.outcome]}"
-    else:
-        verdict = f"not shown: it states {_OUTCOMES[report.outcome]}, but nothing shows that this is real"
-    lines: list[str] = [f"{printable(str(file))}   {verdict}"]
+    lines: list[str] = [f"{printable(str(file))}   {_verdict(report, is_real=is_real)}"]
     for name, leg in (("source", report.source), ("destination", report.destination)):
         lines.append(f"  {name:<12} {leg.protocol.value:<10} {_shown_words(leg, report)}")
     lines.append(f"  {'preimage':<12} {_MAKERS[report.preimage_maker]}")
@@ -60,6 +62,32 @@ def report_lines(file: Path, report: ProofReport, *, is_real: bool) -> list[str]
     if report.statement is not None:
         lines.append(f"  {'statement':<12} {_statement_words(report.statement, known)}")
     return [*lines, *(f"  {'open':<12} {matter.text}" for matter in report.open_points)]
+
+
+def _verdict(report: ProofReport, *, is_real: bool) -> str:
+    """What holds, and what has to be true for it."""
+    outcome = _OUTCOMES[report.outcome]
+    if not is_real:
+        return f"not shown: it states {outcome}, but nothing shows that this is real"
+    # A pair of tokens is one declaration.
+    undeclared = dict.fromkeys(_DECLARATIONS[matter.point] for matter in report.undeclared)
+    if undeclared:
+        return f"not accepted: it shows {outcome}, and you did not declare {_joined(list(undeclared))}"
+    legs = [leg for leg in (report.source, report.destination) if leg.outcome is not None]
+    stated = [leg.protocol.value for leg in legs if leg.level is ProofLevel.STATED]
+    payable = [
+        leg.protocol.value
+        for leg in legs
+        if leg.level is ProofLevel.OFFLINE and leg.shown & {Shown.PREIMAGE, Shown.INDEPENDENT_PAYEE} == {Shown.PREIMAGE}
+    ]
+    conditions = [f"the provider's statement about {_joined(stated)} is true"] if stated else []
+    conditions += [f"the payment on {layer} was made: a preimage does not show it" for layer in payable]
+    return f"holds: {outcome}" + (f", if {_joined(conditions)}" if conditions else "")
+
+
+def _joined(words: Sequence[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _shown_words(leg: LegReport, report: ProofReport) -> str:
