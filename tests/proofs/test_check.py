@@ -107,6 +107,23 @@ def test_what_the_policy_does_not_ask_is_reported_as_open() -> None:
     assert "anything of value moved" in points
 
 
+def test_only_what_no_file_can_show_has_to_be_declared() -> None:
+    proof = made.between_chains()
+    undeclared = [matter.point for matter in check_proof(proof, OFFLINE).undeclared]
+    assert undeclared == [OpenPoint.PROVIDER, OpenPoint.ASSET, OpenPoint.ASSET, OpenPoint.TEST_MONEY]
+    for field, points in {
+        "providers": [OpenPoint.ASSET, OpenPoint.ASSET, OpenPoint.TEST_MONEY],
+        "tokens": [OpenPoint.PROVIDER, OpenPoint.TEST_MONEY],
+        "networks": [OpenPoint.PROVIDER, OpenPoint.ASSET, OpenPoint.ASSET],
+    }.items():
+        report = check_proof(proof, replace(OFFLINE, **{field: getattr(STRICT, field)}))
+        assert [matter.point for matter in report.undeclared] == points
+    # What stays open then is about the headers, which a node or a trusted header closes.
+    strict = check_proof(proof, STRICT)
+    assert strict.undeclared == ()
+    assert {matter.point for matter in strict.open_points} == {OpenPoint.HEADER}
+
+
 def test_a_payee_that_makes_its_own_preimages_shows_that_the_payment_was_made() -> None:
     policy = replace(STRICT, own_preimage_payees=frozenset({made.PAYEE.public_key.format()}))
     report = check_proof(made.to_lightning(), policy)

@@ -1,4 +1,4 @@
-"""What a verifier accepts: a proof that its policy declares everything about. What is missing is named. Pure."""
+"""What keeps a verifier from accepting a proof, and the options and keys that would change it. Pure."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Final
 from layer2.errors import ProofRefused, ProofUndecided
 from layer2.formats.evm_address import to_checksum
 from layer2.formats.printable import printable
-from layer2.legs.evm import NO_ADDRESS, EvmLeg
+from layer2.legs.evm import EvmLeg
 from layer2.legs.shown import OpenPoint
-from layer2.model.layers import LAYERS
 from layer2.proofs.check import CheckedEvidence, check_evidence, report_of
 from layer2.proofs.model import TransferProof
 from layer2.proofs.policy import ProofLevel, ProofPolicy, Requirement
 from layer2.proofs.report import ProofReport, require
+from layer2.terms.documents import Terms
 
 __all__ = ["HEADER", "Undeclared", "checked", "judged", "lacking", "undeclared"]
 
@@ -86,33 +86,33 @@ def _unknown(report: ProofReport, policy: ProofPolicy, error: ProofUndecided) ->
 
 
 def undeclared(report: ProofReport) -> tuple[Undeclared, ...]:
-    """What a report leaves open and a verifier has to declare before it relies on the proof."""
-    found: list[Undeclared] = []
-    terms = report.terms
-    points = {matter.point: matter.text for matter in report.open_points}
-    if OpenPoint.PROVIDER in points:
-        key = terms.provider.hex()
-        text = "anyone could have signed the terms: you did not name their signer"
-        remedy = (
-            f'if you know that this key is the provider\'s: --provider {key}, or providers = ["{key}"] in the policy'
-        )
-        found.append(Undeclared("undeclared_provider", text, remedy))
-    if OpenPoint.ASSET in points:
-        tokens = [
-            _token(leg) for leg in (terms.source, terms.destination) if isinstance(leg, EvmLeg) and _is_token(leg)
-        ]
-        options, values = " ".join(f"--token {each}" for each in tokens), ", ".join(f'"{each}"' for each in tokens)
-        remedy = f"if you accept it as bitcoin: {options}, or tokens = [{values}] in the policy"
-        found.append(Undeclared("undeclared_token", f"not shown: {points[OpenPoint.ASSET]}", remedy))
-    if OpenPoint.TEST_MONEY in points:
-        name = printable(terms.network)
-        remedy = f'if you accept it: --network {name}, or networks = ["{name}"] in the policy'
-        found.append(Undeclared("undeclared_network", f"not shown: {points[OpenPoint.TEST_MONEY]}", remedy))
-    return tuple(found)
+    """What a report leaves to be declared, with the options and keys that declare it."""
+    texts = {matter.point: matter.text for matter in report.undeclared}
+    return tuple([_declaration(report.terms, point, text) for point, text in texts.items()])
 
 
-def _is_token(leg: EvmLeg) -> bool:
-    return leg.token != NO_ADDRESS or not LAYERS[leg.protocol].coin_is_bitcoin
+def _declaration(terms: Terms, point: OpenPoint, text: str) -> Undeclared:
+    match point:
+        case OpenPoint.PROVIDER:
+            key = terms.provider.hex()
+            return Undeclared(
+                "undeclared_provider",
+                "anyone could have signed the terms: you did not name their signer",
+                f'if you know that this key is the provider\'s: --provider {key}, or providers = ["{key}"] in the '
+                "policy",
+            )
+        case OpenPoint.ASSET:
+            legs = [leg for leg in (terms.source, terms.destination) if isinstance(leg, EvmLeg)]
+            tokens = [_token(leg) for leg in legs if not leg.is_native_bitcoin]
+            options, values = " ".join(f"--token {each}" for each in tokens), ", ".join(f'"{each}"' for each in tokens)
+            remedy = f"if you accept it as bitcoin: {options}, or tokens = [{values}] in the policy"
+            return Undeclared("undeclared_token", f"not shown: {text}", remedy)
+        case OpenPoint.TEST_MONEY:
+            name = printable(terms.network)
+            remedy = f'if you accept it: --network {name}, or networks = ["{name}"] in the policy'
+            return Undeclared("undeclared_network", f"not shown: {text}", remedy)
+        case _:
+            raise AssertionError(f"a policy does not declare {point.value}")
 
 
 def _token(leg: EvmLeg) -> str:

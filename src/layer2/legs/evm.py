@@ -245,8 +245,8 @@ class EvmLeg(Leg):
                 f"the address {self.contract.hex()} does not commit to the contract's code, and the policy does not "
                 "list it",
             )
-        facts = LAYERS[self.protocol]
-        if self.token == NO_ADDRESS and facts.coin_is_bitcoin:
+        if self.is_native_bitcoin:
+            facts = LAYERS[self.protocol]
             if self.token_decimals != facts.native_decimals:
                 raise ProofRefused("token", f"the coin has {facts.native_decimals} decimals")
             return ()
@@ -314,6 +314,11 @@ class EvmLeg(Leg):
         """See ``Leg.next_block``: a header with the newest block as its parent, one block higher and later."""
         assert isinstance(evidence, EvmEvidence), "checked evidence"
         return lock_evidence.next_block(evidence, newest, encoded)
+
+    @property
+    def is_native_bitcoin(self) -> bool:
+        """Whether it moves the chain's own coin, and that is bitcoin: no verifier has to declare it."""
+        return self.token == NO_ADDRESS and LAYERS[self.protocol].coin_is_bitcoin
 
     @property
     def _is_rootstock(self) -> bool:
