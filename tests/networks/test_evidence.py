@@ -23,8 +23,8 @@ from layer2.formats.evm_address import to_checksum
 from layer2.formats.evm_header import EvmHeader, decode_header, header_from_rpc
 from layer2.formats.evm_receipt import DEPOSIT_TYPE, EvmReceipt, decode_receipt, receipt_from_rpc
 from layer2.formats.keccak import keccak256
+from layer2.legs.chain_header import read_evm
 from layer2.legs.evidence import EvmReceiptEvidence
-from layer2.legs.evm_evidence import next_block
 from layer2.legs.shown import BlockRef
 from layer2.local.devnet.json_rpc import JsonRpc
 from layer2.local.network import LocalNetwork, LocalNetworkControl
@@ -150,7 +150,7 @@ async def test_headers_lead_from_a_proof_to_a_later_block_of_the_node(
     headers = await taker.bob.header_chain_async(evidence, until=Finality.LATEST)
     assert list(headers) == [each.raw_header for each in expected]
     block = BlockRef(mined.header.number, mined.header.hash, mined.header.timestamp)
-    check_ancestor(block, headers, _bytes(expected[-1].block["hash"]), next_block)
+    check_ancestor(block, headers, _bytes(expected[-1].block["hash"]), read_evm)
     final = await taker.bob.header_chain_async(evidence)
     assert headers[: len(final)] == final
     assert 0 < len(final) < len(headers)

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from layer2.contracts.bitcoin_htlc import Branch
-from layer2.errors import FormatError, InvalidRequest, ProofRefused, ProofUndecided
+from layer2.errors import InvalidRequest, ProofRefused, ProofUndecided
 from layer2.formats.bitcoin_block import decode_header
-from layer2.legs.evidence import BitcoinSpendEvidence, LightningPaymentEvidence
+from layer2.legs.evidence import BitcoinSpendEvidence
 from layer2.legs.shown import OpenPoint, Shown
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality
@@ -134,11 +134,3 @@ def test_a_block_that_is_not_the_trusted_ones_ancestor_is_refused() -> None:
                 replace(OFFLINE, trusted_headers={BITCOIN: displayed(stranger.hash)}),
                 headers={BITCOIN: (header,)},
             )
-
-
-def test_a_lightning_leg_names_no_block() -> None:
-    report = check_proof(PROOF, OFFLINE)
-    assert report.source.header is not None
-    evidence = LightningPaymentEvidence(made.PREIMAGE)
-    with pytest.raises(FormatError, match="LIGHTNING"):
-        report.destination.leg.next_block(evidence, report.source.header, HEADERS[1].encode())

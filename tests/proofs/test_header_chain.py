@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from layer2.errors import FormatError, InvalidRequest, ProofRefused
 from layer2.formats.evm_header import EvmHeader, decode_header
 from layer2.formats.keccak import keccak256
+from layer2.legs.chain_header import read_evm
 from layer2.legs.evidence import EvmReceiptEvidence
-from layer2.legs.evm_evidence import next_block
 from layer2.legs.shown import BlockRef, OpenPoint
 from layer2.model.layers import Layer2ProtocolType
 from layer2.proofs import header_chain
@@ -50,7 +50,7 @@ def encoded(headers: list[EvmHeader]) -> tuple[bytes, ...]:
 
 def refusal(headers: tuple[bytes, ...], trusted: bytes) -> str:
     with pytest.raises(ProofRefused) as caught:
-        check_ancestor(BLOCK, headers, trusted, next_block)
+        check_ancestor(BLOCK, headers, trusted, read_evm)
     assert caught.value.check == "header_chain"
     return caught.value.message
 
@@ -59,7 +59,7 @@ def refusal(headers: tuple[bytes, ...], trusted: bytes) -> str:
 def test_a_header_is_an_ancestor_of_the_trusted_one_by_every_header_between(length: int) -> None:
     headers = chain(length)
     trusted = [FIRST, *headers][-1].hash
-    check_ancestor(BLOCK, encoded(headers), trusted, next_block)
+    check_ancestor(BLOCK, encoded(headers), trusted, read_evm)
     policy = replace(OFFLINE, trusted_headers={BOB: trusted})
     report = check_proof(PROOF, policy, headers={BOB: encoded(headers)})
     assert report.source.level is ProofLevel.TRUSTED_HEADER
@@ -94,6 +94,9 @@ def test_an_earlier_header_does_not_vouch_for_a_later_one() -> None:
 def test_heights_and_times_follow_each_other(change: dict[str, int]) -> None:
     bad = child_of(FIRST, **change)
     assert "height or time" in refusal((bad.encode(),), bad.hash)
+    # Many proofs share a chain of headers, which has the same rules.
+    with pytest.raises(ProofRefused, match="height or time"):
+        ancestors(BOB, (FIRST.encode(), bad.encode()), bad.hash)
 
 
 @settings(max_examples=150)
@@ -112,7 +115,7 @@ def test_a_chain_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert MAX_HEADERS == 262_144
     monkeypatch.setattr(header_chain, "MAX_HEADERS", 3)
     headers = encoded(chain(4))
-    check_ancestor(BLOCK, headers[:3], keccak256(headers[2]), next_block)
+    check_ancestor(BLOCK, headers[:3], keccak256(headers[2]), read_evm)
     assert ancestors(BOB, headers[:3], keccak256(headers[2]))
     assert "more than 3 headers" in refusal(headers, keccak256(headers[3]))
     with pytest.raises(ProofRefused, match="more than 3 headers"):
@@ -129,12 +132,17 @@ def test_headers_from_the_newest_to_the_oldest_are_refused_at_the_first() -> Non
 
     trusted = keccak256(headers[-1])
     with pytest.raises(ProofRefused, match="header 1, of which the oldest is the first") as caught:
-        check_ancestor(BLOCK, newest_first(), trusted, next_block)
+        check_ancestor(BLOCK, newest_first(), trusted, read_evm)
     assert (caught.value.check, len(taken)) == ("header_chain", 1)
     taken.clear()
     with pytest.raises(ProofRefused, match="header 2, of which the oldest is the first"):
         ancestors(BOB, newest_first(), trusted)
     assert len(taken) == 2
+
+
+def test_a_layer_without_blocks_has_no_headers() -> None:
+    with pytest.raises(ProofRefused, match="LIGHTNING has no blocks"):
+        ancestors(Layer2ProtocolType.LIGHTNING, (), bytes(32))
 
 
 def test_headers_count_only_for_a_trusted_one_and_the_trusted_one_is_required() -> None:

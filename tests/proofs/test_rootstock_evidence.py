@@ -11,8 +11,9 @@ from layer2.errors import FormatError, ProofRefused
 from layer2.formats import rlp, rsk_trie
 from layer2.formats.evm_receipt import EvmLog
 from layer2.formats.rsk_header import decode_full_header
+from layer2.legs.chain_header import block_after, read_rootstock
 from layer2.legs.evidence import EvmReceiptEvidence, RootstockReceiptEvidence, read_evidence, write_evidence
-from layer2.legs.rootstock_evidence import next_block, read_event, shown_of
+from layer2.legs.rootstock_evidence import read_event, shown_of
 from layer2.legs.shown import BlockRef, LegOutcome, Shown
 from layer2.model.layers import Layer2ProtocolType
 from layer2.terms.signing import terms_hash
@@ -187,11 +188,13 @@ def test_the_claim_of_a_lock_with_another_amount_or_under_another_hash_is_refuse
 
 def test_a_following_header_leads_to_the_next_block() -> None:
     block = BlockRef(rsk.HEIGHT, BLOCKS[0].hash, made.BLOCK_TIME)
-    assert next_block(block, BLOCKS[1].short) == BlockRef(rsk.HEIGHT + 1, BLOCKS[1].hash, made.BLOCK_TIME + 30)
+    assert block_after(block, read_rootstock(BLOCKS[1].short)) == BlockRef(
+        rsk.HEIGHT + 1, BLOCKS[1].hash, made.BLOCK_TIME + 30
+    )
     with pytest.raises(FormatError, match="another parent"):
-        next_block(block, BLOCKS[2].short)
+        block_after(block, read_rootstock(BLOCKS[2].short))
     with pytest.raises(FormatError):
-        next_block(block, BLOCKS[1].full)
+        read_rootstock(BLOCKS[1].full)
 
 
 def test_the_evidence_of_each_layer_fits_only_its_own_legs() -> None:

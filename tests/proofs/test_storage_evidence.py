@@ -12,10 +12,11 @@ from layer2.contracts.htlc import HtlcLock, status_slot
 from layer2.errors import FormatError, ProofRefused
 from layer2.formats.evm_header import EvmHeader, decode_header
 from layer2.formats.keccak import keccak256
+from layer2.legs.chain_header import block_after, reader_after
 from layer2.legs.evidence import EvmStorageEvidence, LightningPaymentEvidence, read_evidence, write_evidence
 from layer2.legs.evm import EvmLeg
 from layer2.legs.leg import Leg
-from layer2.legs.lock_evidence import block_of, included_block, next_block
+from layer2.legs.lock_evidence import block_of, included_block
 from layer2.legs.shown import EvidencePolicy, LegOutcome, OpenPoint, Shown
 from layer2.legs.storage_evidence import read_status, shown_of
 from layer2.model.layers import Layer2ProtocolType
@@ -260,7 +261,7 @@ def test_one_leg_may_have_a_receipt_and_the_other_the_storage() -> None:
 def test_headers_lead_from_the_block_to_a_trusted_one() -> None:
     own = block_of(CLAIMED)
     later = child_of(decode_header(CLAIMED.header))
-    assert next_block(CLAIMED, own, later.encode()).hash == later.hash
+    assert block_after(own, reader_after(CLAIMED)(later.encode())).hash == later.hash
     policy = replace(OFFLINE, trusted_headers={Layer2ProtocolType.BOB: later.hash})
     proof = TransferProof(made.signed(TERMS), CLAIMED, None)
     report = check_proof(proof, policy, headers={Layer2ProtocolType.BOB: [later.encode()]})

@@ -60,7 +60,7 @@ _BY_REASON: Final[dict[str, tuple[str, ...]]] = {
         "formats.tagged_signature verify: return False",
     ),
     "A vector would need more bytes than a file of vectors should have: 262,145 headers.": (
-        "proofs.header_chain _check_number: _refused(f'more than {MAX_HEADERS} headers')",
+        "proofs.header_chain _chain: _refused(f'more than {MAX_HEADERS} headers')",
     ),
     "No valid root has such a value: an entry of a trie is not empty, and a receipt has more than 256 bytes.": (
         "formats.evm_receipt decode_receipt: FormatError('EVM receipt: no bytes')",

@@ -13,8 +13,9 @@ from layer2.cli.proof_file import load
 from layer2.cli.proof_policy import written_tokens
 from layer2.cli.session import InSession
 from layer2.errors import ConfigurationError, FormatError, InvalidRequest, ProofRefused
+from layer2.legs.chain_header import reader_after
 from layer2.legs.evidence import EvmEvidence
-from layer2.legs.lock_evidence import block_of, block_of_header
+from layer2.legs.lock_evidence import block_of
 from layer2.model.layers import Layer2ProtocolType
 from layer2.proofs.header_chain import LONGEST_LINE, read_headers, write_headers
 from layer2.proofs.model import TransferProof
@@ -81,7 +82,7 @@ async def headers(
             assert isinstance(client, EvmClient), "only EVM layers have this type of evidence"
             chain = await client.header_chain_async(evidence, until=Finality.FINALIZED if final else Finality.SAFE)
     _write(output, write_headers(chain))
-    last = "0x" + (block_of_header(evidence, chain[-1]) if chain else block_of(evidence)).hash.hex()
+    last = "0x" + (reader_after(evidence)(chain[-1]).hash if chain else block_of(evidence).hash).hex()
     provider = proof.terms.terms.provider.hex()
     declared = [f"--provider {provider}"] if provider in {each.identity_key for each in config.providers} else []
     declared += [] if config.network == "mainnet" else [f"--network {config.network}"]

@@ -19,7 +19,7 @@ from layer2.legs.block_times import Span
 from layer2.legs.evidence import BitcoinSpendEvidence, LegEvidence
 from layer2.legs.leg import Leg, LegOffer, LegPlan
 from layer2.legs.party_key import KeyScheme, PartyKey
-from layer2.legs.shown import BlockRef, EvidencePolicy, LegShown, OpenMatter, Owed
+from layer2.legs.shown import EvidencePolicy, LegShown, OpenMatter, Owed
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.legs.views import ClockReading, FundingRequest, LegView, Release, Side
 from layer2.model.layers import Layer2ProtocolType
@@ -360,10 +360,6 @@ class BitcoinLeg(Leg):
         if not isinstance(evidence, BitcoinSpendEvidence):
             return None
         return f"output {decode_transaction(evidence.transaction).inputs[evidence.input].prevout}"
-
-    def next_block(self, evidence: LegEvidence, newest: BlockRef, encoded: bytes) -> BlockRef:
-        """See ``Leg.next_block``: a header of 80 bytes with the newest block as its parent."""
-        return bitcoin_evidence.next_block(newest, encoded)
 
 
 def _collect_blocks(rules: TimelockSettings) -> int:

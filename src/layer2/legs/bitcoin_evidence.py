@@ -19,7 +19,7 @@ from layer2.formats.bitcoin_transaction import OutPoint, Transaction, TxOut, dec
 from layer2.legs.evidence import BitcoinSpendEvidence
 from layer2.legs.shown import BlockRef, LegOutcome, LegShown, Shown
 
-__all__ = ["IncludedSpend", "next_block", "read_spend", "shown_of"]
+__all__ = ["IncludedSpend", "read_spend", "shown_of"]
 
 _EASIEST: Final[Mapping[str, int]] = {
     "bc": (1 << 224) - 1,
@@ -91,21 +91,6 @@ def read_spend(evidence: BitcoinSpendEvidence, prefix: str) -> IncludedSpend:
     except FormatError as error:
         raise ProofRefused("inclusion", error.message) from error
     return IncludedSpend(transaction, block, headers)
-
-
-def next_block(newest: BlockRef, encoded: bytes) -> BlockRef:
-    """The block after another one.
-
-    Args:
-        encoded: its header, 80 bytes.
-
-    Raises:
-        FormatError: it is not a header, or it has another parent.
-    """
-    header = decode_header(encoded)
-    if header.parent[::-1] != newest.hash:
-        raise FormatError(f"the header after block {newest.number} has another parent")
-    return _block(newest.number + 1, header)
 
 
 def _block(height: int, header: BitcoinHeader) -> BlockRef:

@@ -15,7 +15,7 @@ from layer2.legs.block_times import Span
 from layer2.legs.evidence import EvmEvidence, LegEvidence, RootstockReceiptEvidence
 from layer2.legs.leg import Leg, LegOffer, LegPlan
 from layer2.legs.party_key import KeyScheme, PartyKey
-from layer2.legs.shown import BlockRef, EvidencePolicy, LegShown, OpenMatter, OpenPoint, Owed
+from layer2.legs.shown import EvidencePolicy, LegShown, OpenMatter, OpenPoint, Owed
 from layer2.legs.timelock_settings import TimelockSettings, finality_seconds
 from layer2.legs.views import ClockReading, LegView, Release, Side
 from layer2.model.layers import LAYERS, Layer2ProtocolType
@@ -309,11 +309,6 @@ class EvmLeg(Leg):
     def money_name(self, evidence: LegEvidence | None, owed: Owed) -> str:
         """The ``lock_id``, which commits to the chain and to the terms, and not to their signature."""
         return f"lock_id 0x{self.lock(owed.payment_hash, owed.terms_hash).lock_id.hex()}"
-
-    def next_block(self, evidence: LegEvidence, newest: BlockRef, encoded: bytes) -> BlockRef:
-        """See ``Leg.next_block``: a header with the newest block as its parent, one block higher and later."""
-        assert isinstance(evidence, EvmEvidence), "checked evidence"
-        return lock_evidence.next_block(evidence, newest, encoded)
 
     @property
     def is_native_bitcoin(self) -> bool:

@@ -10,16 +10,13 @@ from layer2.formats import merkle_patricia
 from layer2.formats.evm_header import EvmHeader, decode_header
 from layer2.formats.evm_receipt import EvmReceipt, decode_receipt
 from layer2.formats.keccak import keccak256
-from layer2.formats.rsk_header import RskHeader
 from layer2.legs.evidence import EvmReceiptEvidence
 from layer2.legs.shown import BlockRef, LegOutcome, LegShown, Shown
 
 __all__ = [
     "IncludedEvent",
     "block_of",
-    "check_child",
     "event_of",
-    "next_block",
     "read_event",
     "shown_event",
     "shown_in",
@@ -112,32 +109,6 @@ def event_of(receipt: EvmReceipt, log_index: int, contract: bytes) -> ClaimedEve
     if not isinstance(event, ClaimedEvent | RefundedEvent):
         raise ProofRefused("event", "the log is neither a claim nor a refund by the contract of the terms")
     return event
-
-
-def next_block(newest: BlockRef, encoded: bytes) -> BlockRef:
-    """The block after another one.
-
-    Args:
-        encoded: RLP of its header.
-
-    Raises:
-        FormatError: it is not a header, or it has another parent, is not one block higher, or is not later.
-    """
-    child = decode_header(encoded)
-    check_child(newest, child)
-    return block_of(child, encoded)
-
-
-def check_child(newest: BlockRef, child: EvmHeader | RskHeader) -> None:
-    """Check that a header is that of the block after another one.
-
-    Raises:
-        FormatError: it has another parent, is not one block higher, or is not later.
-    """
-    if child.parent_hash != newest.hash:
-        raise FormatError(f"the header after block {newest.number} has another parent")
-    if child.number != newest.number + 1 or child.timestamp <= newest.timestamp:
-        raise FormatError(f"the header after block {newest.number} has a wrong height or time")
 
 
 def block_of(header: EvmHeader, encoded: bytes) -> BlockRef:

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from layer2.errors.base import FormatError, InvalidRequest
+from layer2.errors.base import InvalidRequest
 from layer2.legs.block_times import Span
 from layer2.legs.evidence import LegEvidence
 from layer2.legs.party_key import PartyKey
-from layer2.legs.shown import BlockRef, EvidencePolicy, LegShown, OpenMatter, Owed, PreimageMaker
+from layer2.legs.shown import EvidencePolicy, LegShown, OpenMatter, Owed, PreimageMaker
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.legs.views import ClockReading, FundingRequest, LegView, OfferRequest, Release, Side
 from layer2.model.layers import Layer2ProtocolType
@@ -291,18 +291,6 @@ class Leg(ABC):
     def preimage_maker(self, policy: EvidencePolicy) -> PreimageMaker:
         """Whoever made the preimage of a transfer whose destination this leg is."""
         return PreimageMaker.TAKER
-
-    def next_block(self, evidence: LegEvidence, newest: BlockRef, encoded: bytes) -> BlockRef:
-        """The block after another one of the layer's chain.
-
-        Args:
-            evidence: checked evidence of the leg. Its type determines the form of the headers.
-            encoded: its header.
-
-        Raises:
-            FormatError: it is not a header, or not that of the next block.
-        """
-        raise FormatError(f"evidence from {self.protocol.value} names no block")
 
     def evidence_of(self, preimage: Preimage) -> LegEvidence | None:
         """The evidence that consists of the preimage alone, for a party whose node has no view of the leg; None if the

@@ -1,4 +1,4 @@
-"""The three types of evidence of a lock's end: what they show, what their blocks are, and what follows them."""
+"""The three types of evidence of a lock's end: what they show, and what their blocks are."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from layer2.contracts.htlc import HtlcLock
 from layer2.errors.base import FormatError
 from layer2.formats.evm_header import decode_header
 from layer2.formats.rsk_header import decode_full_header
-from layer2.formats.rsk_header import decode_header as decode_rsk_header
 from layer2.legs import evm_evidence, rootstock_evidence, storage_evidence
 from layer2.legs.evidence import EvmEvidence, EvmReceiptEvidence, EvmStorageEvidence, RootstockReceiptEvidence
 from layer2.legs.shown import BlockRef, LegShown
 
-__all__ = ["block_of", "block_of_header", "included_block", "next_block", "shown_of"]
+__all__ = ["block_of", "included_block", "shown_of"]
 
 
 def shown_of(evidence: EvmEvidence, lock: HtlcLock, *, least_work: int | None = None) -> LegShown:
@@ -62,26 +61,8 @@ def block_of(evidence: EvmEvidence) -> BlockRef:
         FormatError: there is no valid header.
     """
     if not isinstance(evidence, RootstockReceiptEvidence):
-        return block_of_header(evidence, evidence.header)
+        return evm_evidence.block_of(decode_header(evidence.header), evidence.header)
     if not evidence.headers:
         raise FormatError("there is no header")
     header, _ = decode_full_header(evidence.headers[0])
     return rootstock_evidence.block_of(header)
-
-
-def block_of_header(evidence: EvmEvidence, encoded: bytes) -> BlockRef:
-    """The block of a header of the evidence's chain, as nodes write it.
-
-    Raises:
-        FormatError: it is not a header.
-    """
-    if not isinstance(evidence, RootstockReceiptEvidence):
-        return evm_evidence.block_of(decode_header(encoded), encoded)
-    return rootstock_evidence.block_of(decode_rsk_header(encoded))
-
-
-def next_block(evidence: EvmEvidence, newest: BlockRef, encoded: bytes) -> BlockRef:
-    """The block after another one of the evidence's chain; raises as ``Leg.next_block``."""
-    if isinstance(evidence, RootstockReceiptEvidence):
-        return rootstock_evidence.next_block(newest, encoded)
-    return evm_evidence.next_block(newest, encoded)

@@ -11,13 +11,14 @@ from itertools import pairwise
 from layer2.contracts.htlc import HtlcLock
 from layer2.errors.base import FormatError, ProofRefused
 from layer2.formats import rsk_trie
-from layer2.formats.rsk_header import RskHeader, check_work, decode_full_header, decode_header
+from layer2.formats.rsk_header import RskHeader, check_work, decode_full_header
 from layer2.formats.rsk_receipt import decode_rsk_receipt
+from layer2.legs.chain_header import block_after, of_rootstock
 from layer2.legs.evidence import RootstockReceiptEvidence
-from layer2.legs.evm_evidence import IncludedEvent, check_child, event_of, shown_event
+from layer2.legs.evm_evidence import IncludedEvent, event_of, shown_event
 from layer2.legs.shown import BlockRef, LegShown, Shown
 
-__all__ = ["block_of", "next_block", "read_event", "read_headers", "shown_of"]
+__all__ = ["block_of", "read_event", "read_headers", "shown_of"]
 
 
 def shown_of(evidence: RootstockReceiptEvidence, lock: HtlcLock, *, least_work: int | None) -> LegShown:
@@ -80,24 +81,10 @@ def read_headers(encoded: Sequence[bytes]) -> list[RskHeader]:
         raise ProofRefused("header", "there is no header")
     try:
         for parent, child in pairwise(headers):
-            check_child(block_of(parent), child)
+            block_after(block_of(parent), of_rootstock(child))
     except FormatError as error:
         raise ProofRefused("header", error.message) from error
     return headers
-
-
-def next_block(newest: BlockRef, encoded: bytes) -> BlockRef:
-    """The block after another one.
-
-    Args:
-        encoded: its header in the short form.
-
-    Raises:
-        FormatError: it is not a header, or it has another parent, is not one block higher, or is not later.
-    """
-    child = decode_header(encoded)
-    check_child(newest, child)
-    return block_of(child)
 
 
 def _included(evidence: RootstockReceiptEvidence, header: RskHeader, contract: bytes) -> IncludedEvent:

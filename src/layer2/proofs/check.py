@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from types import MappingProxyType
 
 from layer2.errors.base import ProofRefused
+from layer2.legs.chain_header import reader_after
+from layer2.legs.evidence import LightningPaymentEvidence
 from layer2.legs.leg import Leg
 from layer2.legs.shown import BlockRef, LegShown, OpenMatter, Shown
 from layer2.model.layers import LAYERS, Layer2ProtocolType
@@ -185,8 +186,9 @@ def _check_headers(
         if known is None or of_leg is None or shown is None or shown.header is None:
             continue
         if leg.protocol in headers or known not in shown.later:
+            assert not isinstance(of_leg, LightningPaymentEvidence), "it names no block"
             given = headers.get(leg.protocol, ())
-            check_ancestor(shown.header, given, known, partial(leg.next_block, of_leg))
+            check_ancestor(shown.header, given, known, reader_after(of_leg))
 
 
 def _report(

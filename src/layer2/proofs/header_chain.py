@@ -6,11 +6,11 @@ trusted header has to be the later one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from layer2.errors.base import FormatError, ProofRefused
 from layer2.formats.evm_hex import format_data, parse_data
-from layer2.legs.header_links import link_of
+from layer2.legs.chain_header import HeaderReader, block_after, reader_of
 from layer2.legs.shown import BlockRef
 from layer2.model.layers import Layer2ProtocolType
 
@@ -26,7 +26,7 @@ def check_ancestor(
     block: BlockRef,
     headers: Iterable[bytes],
     trusted_hash: bytes,
-    next_block: Callable[[BlockRef, bytes], BlockRef],
+    read: HeaderReader,
 ) -> None:
     """Check that a block is the trusted one, or its ancestor through the headers between them.
 
@@ -35,7 +35,7 @@ def check_ancestor(
         headers: every header after it, oldest first, up to and including the trusted one; empty if ``block`` itself is
             the trusted one. They are read once, one after the other, and no further than the first wrong one.
         trusted_hash: the hash of the block that the verifier trusts, 32 bytes, in the order in which nodes display it.
-        next_block: ``Leg.next_block`` of the layer.
+        read: reads a header; ``reader_after`` the proof's evidence.
 
     Raises:
         ProofRefused: ``header_chain``: a header is malformed or is not that of the next block, or the last header is
@@ -44,12 +44,8 @@ def check_ancestor(
     Does not show that the trusted header is final or on a chain: the verifier trusts that it is.
     """
     newest = block
-    for number, encoded in enumerate(headers, 1):
-        _check_number(number)
-        try:
-            newest = next_block(newest, encoded)
-        except FormatError as error:
-            raise _refused(f"header {number}, of which the oldest is the first: {error.message}") from error
+    for each, _ in _chain(headers, read, block):
+        newest = each
     if newest.hash != trusted_hash:
         raise _refused(f"the headers lead to block {newest.number} {format_data(newest.hash)}, not to the trusted one")
 
@@ -68,20 +64,42 @@ def ancestors(layer: Layer2ProtocolType, headers: Iterable[bytes], trusted_hash:
 
     Does not show that the trusted header is final or on a chain: the verifier trusts that it is.
     """
-    newest, known = None, set[bytes]()
-    for number, encoded in enumerate(headers, 1):
-        _check_number(number)
+    try:
+        read = reader_of(layer)
+    except FormatError as error:
+        raise _refused(error.message) from error
+    known = {trusted_hash}
+    newest: BlockRef | None = None
+    for newest, parent in _chain(headers, read, None):
+        known |= {newest.hash, parent}
+    if newest is not None and newest.hash != trusted_hash:
+        raise _refused(f"the last header is {format_data(newest.hash)}, and not the trusted one")
+    return frozenset(known)
+
+
+def _chain(headers: Iterable[bytes], read: HeaderReader, before: BlockRef | None) -> Iterator[tuple[BlockRef, bytes]]:
+    """The block of each header, and the hash of its parent; each follows the one before it.
+
+    Args:
+        before: the block before the first; None if it is not known.
+
+    Raises:
+        ProofRefused: ``header_chain``: a header is malformed or is not that of the next block, or there are too many.
+    """
+    newest = before
+    for place, encoded in enumerate(headers, 1):
+        if place > MAX_HEADERS:
+            raise _refused(f"more than {MAX_HEADERS} headers")
         try:
-            own, parent = link_of(layer, encoded)
+            header = read(encoded)
+            if newest is None:
+                # Without a number, only the distance from this block counts.
+                newest = BlockRef(header.number or 0, header.hash, header.timestamp)
+            else:
+                newest = block_after(newest, header)
         except FormatError as error:
-            raise _refused(f"header {number}: {error.message}") from error
-        if newest not in (None, parent):
-            raise _refused(f"header {number}, of which the oldest is the first, has another parent")
-        known |= {own, parent}
-        newest = own
-    if newest not in (None, trusted_hash):
-        raise _refused(f"the last header is {format_data(newest)}, and not the trusted one")
-    return frozenset(known | {trusted_hash})
+            raise _refused(f"header {place}, of which the oldest is the first: {error.message}") from error
+        yield newest, header.parent
 
 
 def write_headers(headers: Sequence[bytes]) -> str:
@@ -104,11 +122,6 @@ def read_headers(lines: Iterable[str]) -> Iterator[bytes]:
         if len(line.removesuffix("\n")) > LONGEST_LINE:
             raise FormatError(f"headers: line {number} has more than {LONGEST_LINE} characters")
         yield parse_data(line.removesuffix("\n"), f"line {number} of the headers")
-
-
-def _check_number(number: int) -> None:
-    if number > MAX_HEADERS:
-        raise _refused(f"more than {MAX_HEADERS} headers")
 
 
 def _refused(reason: str) -> ProofRefused:

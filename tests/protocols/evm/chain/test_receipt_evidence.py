@@ -17,8 +17,8 @@ from layer2.formats.evm_header import EvmHeader, decode_header
 from layer2.formats.evm_hex import format_data, format_quantity
 from layer2.formats.evm_receipt import EvmLog, EvmReceipt, bloom_of, decode_receipt
 from layer2.formats.keccak import keccak256
+from layer2.legs.chain_header import read_evm
 from layer2.legs.evidence import EvmReceiptEvidence
-from layer2.legs.evm_evidence import next_block
 from layer2.legs.shown import BlockRef
 from layer2.legs.views import Side, Verb
 from layer2.model.layers import Layer2ProtocolType
@@ -191,7 +191,7 @@ async def test_headers_lead_from_evidence_to_the_head_that_was_asked_for(bob: Bo
     for headers in (latest, final):
         header = decode_header(evidence.header)
         block = BlockRef(header.number, header.hash, header.timestamp)
-        check_ancestor(block, headers, keccak256(headers[-1]), next_block)
+        check_ancestor(block, headers, keccak256(headers[-1]), read_evm)
 
 
 async def test_evidence_of_another_chain_has_no_headers_here(bob: BobNetwork) -> None:

@@ -14,8 +14,9 @@ from layer2.formats import rlp
 from layer2.formats.evm_hex import format_data
 from layer2.formats.keccak import keccak256
 from layer2.formats.rsk_header import RskHeader, decode_header
+from layer2.legs.chain_header import reader_after
 from layer2.legs.evm import NO_ADDRESS
-from layer2.legs.lock_evidence import block_of, block_of_header
+from layer2.legs.lock_evidence import block_of
 from layer2.legs.rootstock_evidence import shown_of
 from layer2.legs.shown import LegOutcome
 from layer2.model.layers import HeadDepths, Layer2ProtocolType
@@ -379,7 +380,7 @@ async def test_the_headers_up_to_a_head_lead_from_the_evidence_to_it(chain: Chai
     headers = await header_chain(chain.node, chain.watcher, evidence, Finality.FINALIZED)
     final = await chain.node.head(Finality.FINALIZED)
     assert len(headers) == final.number - block_of(evidence).number
-    assert block_of_header(evidence, headers[-1]).hash == final.hash
+    assert reader_after(evidence)(headers[-1]).hash == final.hash
     assert [decode_header(each).number for each in headers] == list(
         range(final.number - len(headers) + 1, final.number + 1)
     )

@@ -14,9 +14,9 @@ from layer2.contracts.htlc import HTLC_ADDRESS, HtlcLock, LockStatus
 from layer2.errors import BadAnswer, InvalidRequest, NodeRefused, ProofUndecided, ProtocolNotImplemented
 from layer2.formats.evm_header import decode_header
 from layer2.formats.keccak import keccak256
+from layer2.legs.chain_header import read_evm
 from layer2.legs.evidence import EvmReceiptEvidence, EvmStorageEvidence, LightningPaymentEvidence
 from layer2.legs.evm import EvmLeg
-from layer2.legs.evm_evidence import next_block
 from layer2.legs.leg import Htlc
 from layer2.legs.lock_evidence import block_of, shown_of
 from layer2.legs.shown import LegOutcome
@@ -264,7 +264,7 @@ async def test_headers_lead_from_the_block_of_the_storage_to_a_later_one(bob: Bo
         await taker.header_chain_async(evidence)
     bob.node.mine(7)
     headers = await taker.header_chain_async(evidence)
-    check_ancestor(block_of(evidence), headers, keccak256(headers[-1]), next_block)
+    check_ancestor(block_of(evidence), headers, keccak256(headers[-1]), read_evm)
 
 
 async def test_storage_of_a_block_that_was_reorganised_away_is_undecided_and_then_refused(bob: BobNetwork) -> None:

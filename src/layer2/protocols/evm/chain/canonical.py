@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 
 from layer2.errors import FormatError, InvalidRequest, ProofRefused, ProofUndecided
+from layer2.legs.chain_header import reader_after
 from layer2.legs.evidence import EvmEvidence
-from layer2.legs.lock_evidence import block_of, included_block, next_block
+from layer2.legs.lock_evidence import block_of, included_block
 from layer2.legs.shown import BlockRef
 from layer2.model.transactions import Finality
 from layer2.proofs.header_chain import MAX_HEADERS, check_ancestor
@@ -48,7 +48,7 @@ async def header_chain(
         blocks = await asyncio.gather(*[node.block(height) for height in heights])
         headers += [block.header.encode() for block in blocks if block is not None]
     try:
-        check_ancestor(own, headers, head.hash, partial(next_block, evidence))
+        check_ancestor(own, headers, head.hash, reader_after(evidence))
     except ProofRefused as error:
         raise _no_ancestor(own, head, until) from error
     return tuple(headers)
