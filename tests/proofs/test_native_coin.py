@@ -76,8 +76,8 @@ def test_a_configuration_accepts_its_own_contract_and_token_and_no_coin_as_a_tok
     # BOB's contract has an address that commits to its code.
     assert policy.contracts == {33: frozenset({ELSEWHERE})}
     leg = replace(coin_leg(made.rootstock_leg()), contract=ELSEWHERE)
-    assert leg.check_owed(OWED, policy.evidence) == ()
+    assert leg.check_owed(OWED, policy) == ()
     with pytest.raises(ProofRefused, match="does not commit to the contract's code"):
-        leg.check_owed(OWED, OFFLINE.evidence)
+        leg.check_owed(OWED, OFFLINE)
     given = configured_policy(config, replace(OFFLINE, contracts={33: frozenset({b"\x01" * 20}), 1: frozenset()}))
     assert given.contracts == {33: frozenset({ELSEWHERE, b"\x01" * 20}), 1: frozenset()}

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 from cyclopts import Parameter
 
@@ -21,8 +21,10 @@ from layer2.proofs.policy import ProofPolicy, Requirement
 
 __all__ = ["NOTHING_DECLARED", "PolicyOptions", "by_layer", "key_of", "policy_data", "template", "written_tokens"]
 
-_NETWORKS: Final = ("mainnet", "testnet", "regtest")
-_REQUIREMENTS: Final = {each.value: each for each in Requirement if each is not Requirement.NOTHING}
+_Network: TypeAlias = Literal["mainnet", "testnet", "regtest"]
+_Required: TypeAlias = Literal["stated", "as_agreed", "finalized"]
+_NETWORKS: Final[tuple[str, ...]] = get_args(_Network)
+_REQUIREMENTS: Final = {each: Requirement(each) for each in get_args(_Required)}
 _HEAD: Final = (
     "A policy for layer2 proof verify and layer2 proof audit: what you accept as true.",
     "What no key declares is not accepted, except mainnet. An option of the command replaces its key.",
@@ -62,7 +64,7 @@ class PolicyOptions:
 
     policy: Path | None = None
     """A policy file, as layer2 proof policy writes it. Each of the next options replaces its key in the file."""
-    network: tuple[Literal["mainnet", "testnet", "regtest"], ...] = ()
+    network: tuple[_Network, ...] = ()
     """Accept this network; can be repeated. Default: mainnet."""
     token: tuple[str, ...] = ()
     """CHAIN_ID:ADDRESS:DECIMALS. Accept this token as bitcoin; can be repeated. Rootstock's own coin needs none."""
@@ -77,7 +79,7 @@ class PolicyOptions:
     work: tuple[str, ...] = ()
     """LAYER:HASHES. Accept the headers of a proof on BITCOIN or ROOTSTOCK if inventing them takes so many hashes or
     more; can be repeated."""
-    requires: Literal["stated", "as_agreed", "finalized"] | None = None
+    requires: _Required | None = None
     """What must be known of each leg's end. as_agreed: your node has its block with the finality of the terms, or the
     block has the work that you accept. finalized: it is final at your node. Both accept a trusted header. stated: a
     provider that you name states it, and you trust that provider. Default: as_agreed."""

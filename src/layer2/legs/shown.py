@@ -101,18 +101,24 @@ class BlockRef:
     """Unix seconds."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvidencePolicy:
     """A verifier's requirements for legs and their evidence. None means not required."""
 
     tokens: Mapping[int, Mapping[bytes, int]] | None = None
-    """By chain id, the accepted tokens, each with its decimals."""
+    """By chain id, the tokens (20 bytes) that are accepted as the asset of the terms, each with its decimals. Wrong
+    decimals in the terms would turn a tiny amount into a large one."""
     contracts: Mapping[int, frozenset[bytes]] = field(default_factory=dict)
-    """By chain id, accepted contracts in addition to the genuine one."""
+    """By chain id, accepted HTLC contracts whose address does not commit to their code."""
     own_preimage_payees: frozenset[bytes] | None = None
-    """Lightning nodes that make their own preimages and issue no hold invoices."""
+    """Lightning node keys (33 bytes) about which the verifier declares that the node makes the preimages of its
+    invoices itself, and issues no hold invoices. The preimage of such a node's invoice shows that the destination was
+    paid, and not only that it could be. If set, a Lightning source is refused: it is always a hold invoice."""
     work: Mapping[Layer2ProtocolType, int] = field(default_factory=dict)
-    """By layer, the expected number of hashes with which a chain of its headers is accepted."""
+    """By layer, the expected number of hashes with which a block counts as agreed: its header and those above it in the
+    proof must have this work together. Anyone who spends that much can invent them. So choose more than a forgery can
+    be worth, such as the work of six blocks of today. Choose more for a layer with merged mining: miners can spend the
+    work on an invented header and keep their reward on the other chain. Without an entry, no work is enough."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,11 +92,10 @@ def check_evidence(proof: TransferProof, policy: ProofPolicy) -> CheckedEvidence
     terms = proof.terms.terms
     owed = owed_of(terms)
     _check_terms(proof, policy, owed[0].terms_hash)
-    of_evidence = policy.evidence
     matters: list[OpenMatter] = []
     for leg, of_leg in zip((terms.source, terms.destination), owed, strict=True):
-        matters += leg.check_owed(of_leg, of_evidence)
-    shown = evidence_shown(proof, owed, of_evidence)
+        matters += leg.check_owed(of_leg, policy)
+    shown = evidence_shown(proof, owed, policy)
     if all(each is None or each.header is None for each in shown):
         raise ProofRefused("evidence", "no leg shows how the transfer ended")
     ends = outcomes_of(shown)
@@ -137,7 +136,7 @@ def report_of(
         terms=terms,
         source=reports[0],
         destination=reports[1],
-        preimage_maker=terms.destination.preimage_maker(policy.evidence),
+        preimage_maker=terms.destination.preimage_maker(policy),
         provider_is_known=policy.providers is not None,
         statement=None if proof.statement is None else proof.statement.statement,
         open_points=open_points(terms, policy, reports, evidence.shown, evidence.open),

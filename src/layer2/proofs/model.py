@@ -31,7 +31,7 @@ __all__ = ["PROOF_VERSION", "ProofOutcome", "TransferProof", "evidence_shown", "
 
 PROOF_VERSION = 1
 PROOF_TAG = "layer2/proof/v1"
-_MAX_BYTES = 1_000_000
+_MAX_BYTES = canonical_json.MAX_BYTES
 _MAX_VALUES = 10_000
 """More than two legs with the longest lists have."""
 _TERMS_SIGNATURE = "terms_signature"

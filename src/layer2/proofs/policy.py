@@ -55,8 +55,11 @@ class Confirmation:
 
 
 @dataclass(frozen=True, slots=True)
-class ProofPolicy:
-    """A verifier's requirements. None means not required; the report then lists the point as open."""
+class ProofPolicy(EvidencePolicy):
+    """A verifier's requirements for a proof: those for its legs, and those for its signer, its network and its blocks.
+
+    None means not required; the report then lists the point as open.
+    """
 
     requires: Requirement
     providers: frozenset[bytes] | None = None
@@ -65,23 +68,9 @@ class ProofPolicy:
     without a completion statement still does not show completion: a provider signs terms before any money moves."""
     networks: frozenset[str] | None = None
     """Accepted networks: ``mainnet``, ``testnet``, ``regtest``. Coins of test networks have no value."""
-    tokens: Mapping[int, Mapping[bytes, int]] | None = None
-    """By chain id, the tokens (20 bytes) that are accepted as the asset of the terms, each with its decimals. Wrong
-    decimals in the terms would turn a tiny amount into a large one."""
-    contracts: Mapping[int, frozenset[bytes]] = field(default_factory=dict)
-    """By chain id, accepted HTLC contracts whose address does not commit to their code."""
-    own_preimage_payees: frozenset[bytes] | None = None
-    """Lightning node keys (33 bytes) about which the verifier declares that the node makes the preimages of its
-    invoices itself, and issues no hold invoices. The preimage of such a node's invoice shows that the destination was
-    paid, and not only that it could be. If set, a Lightning source is refused: it is always a hold invoice."""
     trusted_headers: Mapping[Layer2ProtocolType, bytes] = field(default_factory=dict)
     """By layer, the hash (32 bytes) of a block that the verifier knows to be on the chain. A header of that layer must
     be that block's header, or its ancestor through the proof's own headers or those that are passed to the check."""
-    work: Mapping[Layer2ProtocolType, int] = field(default_factory=dict)
-    """By layer, the expected number of hashes with which a block counts as agreed: its header and those above it in the
-    proof must have this work together. Anyone who spends that much can invent them. So choose more than a forgery can
-    be worth, such as the work of six blocks of today. Choose more for a layer with merged mining: miners can spend the
-    work on an invented header and keep their reward on the other chain. Without an entry, no work is enough."""
 
     def __post_init__(self) -> None:
         with_work = {layer: layer.value for layer, facts in LAYERS.items() if facts.headers_have_work}
@@ -97,11 +86,6 @@ class ProofPolicy:
             isinstance(self.tokens, Mapping) and all(isinstance(each, Mapping) for each in self.tokens.values())
         ):
             raise InvalidRequest("tokens: for each chain id, a mapping from tokens to their decimals")
-
-    @property
-    def evidence(self) -> EvidencePolicy:
-        """The requirements for legs and their evidence."""
-        return EvidencePolicy(self.tokens, self.contracts, self.own_preimage_payees, self.work)
 
 
 OFFLINE = ProofPolicy(Requirement.NOTHING)
