@@ -11,7 +11,7 @@ import pytest
 
 from layer2.errors import Layer2Error, NodeUnreachable, StatementRefused, UnknownTransfer
 from layer2.journal.sql_journal import SqlJournal
-from layer2.manager.statements import Statements
+from layer2.manager.statements import StatementRequests
 from layer2.ports.journal import Role, SwapRecord
 from layer2.proofs.model import TransferProof
 from layer2.proofs.statement import SignedStatement, StatedOutcome
@@ -79,9 +79,9 @@ async def ended(journal: SqlJournal, state: TakerState = COMPLETED, proof: Trans
     return await journal.advance(record, state=write_state(state), is_final=state.is_final, event="the end", now=NOW)
 
 
-def asking(journal: SqlJournal, provider: FakeProvider, pauses: tuple[float, ...] = (0.0,) * 3) -> Statements:
+def asking(journal: SqlJournal, provider: FakeProvider, pauses: tuple[float, ...] = (0.0,) * 3) -> StatementRequests:
     providers: Any = {"provider": provider}
-    return Statements(journal, providers, pauses, 0.001)
+    return StatementRequests(journal, providers, pauses, 0.001)
 
 
 async def stored(journal: SqlJournal) -> TransferProof | None:
@@ -89,7 +89,7 @@ async def stored(journal: SqlJournal) -> TransferProof | None:
     return None if data is None else TransferProof.from_bytes(data)
 
 
-async def rounds(statements: Statements, number: int = 5) -> None:
+async def rounds(statements: StatementRequests, number: int = 5) -> None:
     """Let it look a number of times, one after the other."""
     for _ in range(number):
         await statements.background.once()

@@ -26,7 +26,7 @@ from layer2.proofs.statement import (
     check_statement,
     read_signed_statement,
 )
-from layer2.provider.statements import Statements
+from layer2.provider.statements import StatementIssuer
 from layer2.signers.software import SoftwareIdentity
 from layer2.swap_engine.records import record_terms
 from layer2.swap_rules.states import (
@@ -351,7 +351,7 @@ async def test_another_process_of_the_provider_states_it_from_the_journal_and_it
 async def test_a_provider_with_a_new_key_states_nothing_about_terms_of_the_old_one(caller: Caller) -> None:
     signed = await ended(caller.made, COMPLETED)
     provider = caller.made.provider
-    statements = Statements(
+    statements = StatementIssuer(
         journal=provider.journal,
         layers=provider.layers,
         signer=SoftwareIdentity(made.PAYEE.secret),

@@ -22,7 +22,7 @@ from layer2.swap_engine.records import record_state
 from layer2.swap_rules.states import TakerCompleted, TakerRefunded
 from layer2.terms.documents import Terms
 
-__all__ = ["Statements", "statement_of"]
+__all__ = ["StatementRequests", "statement_of"]
 
 LOG: Final = logging.getLogger("layer2.manager")
 _POLL_SECONDS: Final = 1.0
@@ -57,8 +57,8 @@ class _Asking:
     tries: int = 0
 
 
-class Statements:
-    """Asks the provider of each transfer that ends, a few times, in the background.
+class StatementRequests:
+    """Requests to the provider of each transfer that ends, a few times, in the background.
 
     Args:
         journal: has the transfers, and gets the statements.

@@ -17,7 +17,7 @@ from layer2.manager.quoting import Quoter, asked_pause
 from layer2.manager.records import TransferRecords
 from layer2.manager.releases import Releases
 from layer2.manager.starting import Starter, SwapSecrets, maybe_under_way, within
-from layer2.manager.statements import Statements
+from layer2.manager.statements import StatementRequests
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality, SwapId
 from layer2.ports.clock import Clock, Entropy
@@ -71,7 +71,7 @@ class Taker:
         self._replacement: asyncio.Task[None] | None = None
         self._late = LatePayments(journal, engine, clock)
         self._releases = Releases(journal, legs, by_name)
-        self._statements = Statements(journal, by_name)
+        self._statements = StatementRequests(journal, by_name)
         self.quoter = Quoter(
             legs=legs,
             providers=by_name,

@@ -42,7 +42,7 @@ from layer2.provider.bounds import Limits
 from layer2.provider.nodes import Nodes
 from layer2.provider.pricing import PriceList
 from layer2.provider.quotes import QuoteRequest, Quotes
-from layer2.provider.statements import Statements
+from layer2.provider.statements import StatementIssuer
 from layer2.provider.swap_book import SwapBook
 from layer2.swap_engine.engine import SwapEngine
 from layer2.swap_engine.records import outlook_of, record_terms
@@ -87,7 +87,7 @@ class SwapProvider:
     entropy: Entropy
     _quotes: Quotes = field(init=False)
     _acceptance: Acceptance = field(init=False)
-    _statements: Statements = field(init=False)
+    _statements: StatementIssuer = field(init=False)
     _quoting: Admission = field(init=False)
     _accepting: Admission = field(init=False)
     _stating: Admission = field(init=False)
@@ -115,7 +115,7 @@ class SwapProvider:
             signer=self.signer,
             clock=self.clock,
         )
-        self._statements = Statements(
+        self._statements = StatementIssuer(
             journal=self.journal, layers=self.layers, signer=self.signer, book=self.book, clock=self.clock
         )
         self._quoting, self._accepting, self._stating = (Admission(self.limits.max_acceptances) for _ in range(3))

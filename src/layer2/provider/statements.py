@@ -41,7 +41,7 @@ from layer2.swap_rules.states import ProviderCompleted, ProviderReleased
 from layer2.terms.documents import Scheme, Signature, SignedTerms
 from layer2.terms.signing import terms_hash
 
-__all__ = ["Statements"]
+__all__ = ["StatementIssuer"]
 
 LOG: Final = structlog.get_logger("layer2.provider")
 _PAUSE_SECONDS: Final = 30.0
@@ -71,8 +71,8 @@ class _Leg:
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Statements:
-    """Makes the statements of ended swaps, each once: the journal keeps it with the provider's proof."""
+class StatementIssuer:
+    """Issues the statements of ended swaps, each once: the journal keeps it with the provider's proof."""
 
     journal: SwapJournal
     layers: Layers
