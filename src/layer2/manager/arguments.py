@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Final
 
 from layer2.errors import InvalidAmount, InvalidRequest, ProtocolNotConfigured, ProtocolNotImplemented
@@ -13,14 +14,9 @@ from layer2.proofs.model import TransferProof
 from layer2.terms.transfers import Quote, TransferState
 
 __all__ = [
-    "check_amount_types",
-    "check_challenge_type",
-    "check_flag",
     "check_implemented",
     "check_key",
-    "check_proof_type",
-    "check_quote_type",
-    "check_recipient_type",
+    "check_type",
     "check_until",
     "not_configured",
     "read_timeout",
@@ -28,6 +24,21 @@ __all__ = [
 ]
 
 _LONGEST_KEY: Final = 200
+_AMOUNTS: Final = frozenset({"amount", "send_amount"})
+_IN_SATOSHI: Final = "pass an int, for BTC in satoshi"
+_TYPES: Final[Mapping[str, tuple[type, str]]] = {
+    "amount": (int, _IN_SATOSHI),
+    "send_amount": (int, _IN_SATOSHI),
+    "max_fee": (int, _IN_SATOSHI),
+    "quote": (Quote, "quote = await layers.quote_transfer_async(...)"),
+    "recipient": (str, "pass a BOLT 11 invoice, or omit recipient to receive the money yourself"),
+    "transfer_id": (str, "pass the transfer_id of a Transfer"),
+    "proof": (TransferProof, "read it first: TransferProof.load(file), or TransferProof.from_bytes(data)"),
+    "challenge": (HolderChallenge, "read it first: HolderChallenge.from_bytes(data)"),
+    "funded_by_others": (bool, "funded_by_others=True"),
+    "from_storage": (bool, "from_storage=True"),
+}
+"""By argument of a public call: its type, and what to do about another one."""
 _UNTIL: Final = (TransferState.ARRIVED, TransferState.COMPLETED)
 
 
@@ -69,75 +80,29 @@ def read_transfer_id(transfer_id: str) -> SwapId:
     Raises:
         InvalidRequest: code ``transfer_id``.
     """
-    if not isinstance(transfer_id, str):
-        raise InvalidRequest(
-            f"a transfer id must be a str, not {type(transfer_id).__name__}",
-            code="transfer_id",
-            remedy="pass the transfer_id of a Transfer",
-        )
+    check_type("transfer_id", transfer_id)
     return SwapId(transfer_id)
 
 
-def check_quote_type(quote: Quote) -> None:
-    """Check that a transfer is started from a quote.
+def check_type(name: str, value: object) -> None:
+    """Check the type of an argument of a public call.
+
+    Args:
+        name: the argument's, which has a type in ``_TYPES``.
 
     Raises:
-        InvalidRequest: code ``quote``.
+        InvalidAmount: an amount is not an int.
+        InvalidRequest: another argument has another type. The code is its name.
     """
-    if not isinstance(quote, Quote):
-        raise InvalidRequest(
-            f"a transfer is started from a Quote, not from a {type(quote).__name__}",
-            code="quote",
-            remedy="quote = await layers.quote_transfer_async(...)",
-        )
-
-
-def check_amount_types(amount: int | None, send_amount: int | None, max_fee: int | None) -> None:
-    """Check the types of amounts. Their values are checked with the request.
-
-    Raises:
-        InvalidAmount: ``amount`` or ``send_amount`` is not an int.
-        InvalidRequest: code ``max_fee``: ``max_fee`` is not an int.
-    """
-    for name, value in (("amount", amount), ("send_amount", send_amount)):
-        if value is not None and not _is_int(value):
-            raise InvalidAmount(
-                f"{name} is a {type(value).__name__}; it must be an int", remedy="pass an int, for BTC in satoshi"
-            )
-    if max_fee is not None and not _is_int(max_fee):
-        raise InvalidRequest(
-            f"max_fee is a {type(max_fee).__name__}; it must be an int",
-            code="max_fee",
-            remedy="pass an int, for BTC in satoshi",
-        )
-
-
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def check_recipient_type(recipient: str | None) -> None:
-    """Check the type of a recipient. The destination's layer checks its content.
-
-    Raises:
-        InvalidRequest: code ``recipient``.
-    """
-    if recipient is not None and not isinstance(recipient, str):
-        raise InvalidRequest(
-            f"recipient must be a str, not {type(recipient).__name__}",
-            code="recipient",
-            remedy="pass a BOLT 11 invoice, or omit recipient to receive the money yourself",
-        )
-
-
-def check_flag(name: str, value: bool) -> None:
-    """Check the type of a flag.
-
-    Raises:
-        InvalidRequest: the code is its name.
-    """
-    if not isinstance(value, bool):
-        raise InvalidRequest(f"{name} is a {type(value).__name__}; it must be a bool", code=name, remedy=f"{name}=True")
+    kind, remedy = _TYPES[name]
+    # To Python, a bool is an int.
+    if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
+        return
+    article = "an" if kind is int else "a"
+    message = f"{name} must be {article} {kind.__name__}, not a {type(value).__name__}"
+    if name in _AMOUNTS:
+        raise InvalidAmount(message, remedy=remedy)
+    raise InvalidRequest(message, code=name, remedy=remedy)
 
 
 def check_until(until: TransferState) -> None:
@@ -151,34 +116,6 @@ def check_until(until: TransferState) -> None:
             f"until is {until!r}; it must be TransferState.COMPLETED or TransferState.ARRIVED",
             code="until",
             remedy="until=TransferState.ARRIVED",
-        )
-
-
-def check_proof_type(proof: TransferProof) -> None:
-    """Check that a proof was read before it is verified.
-
-    Raises:
-        InvalidRequest: code ``proof``.
-    """
-    if not isinstance(proof, TransferProof):
-        raise InvalidRequest(
-            f"a proof must be a TransferProof, not a {type(proof).__name__}",
-            code="proof",
-            remedy="read it first: TransferProof.load(file), or TransferProof.from_bytes(data)",
-        )
-
-
-def check_challenge_type(challenge: HolderChallenge) -> None:
-    """Check that a challenge was read before it is answered.
-
-    Raises:
-        InvalidRequest: code ``challenge``.
-    """
-    if not isinstance(challenge, HolderChallenge):
-        raise InvalidRequest(
-            f"a challenge must be a HolderChallenge, not a {type(challenge).__name__}",
-            code="challenge",
-            remedy="read it first: HolderChallenge.from_bytes(data)",
         )
 
 

@@ -16,12 +16,9 @@ from layer2.errors import (
     UnknownTransfer,
 )
 from layer2.manager.arguments import (
-    check_amount_types,
-    check_flag,
     check_implemented,
     check_key,
-    check_quote_type,
-    check_recipient_type,
+    check_type,
     check_until,
     read_timeout,
     read_transfer_id,
@@ -104,7 +101,7 @@ class TransferCalls(EnteredParts):
             JournalBusy: another process acts on this journal.
             AsyncTimeout, NodeUnreachable: nothing was locked, and the transfer is recorded as abandoned.
         """
-        check_quote_type(quote)
+        check_type("quote", quote)
         return await self._taker().start(quote, idempotency_key, self._ends_at(timeout))
 
     async def get_transfer_async(self, transfer_id: str, *, timeout: float | None = None) -> Transfer:
@@ -252,9 +249,11 @@ class TransferCalls(EnteredParts):
         funded_by_others: bool = False,
     ) -> TransferRequest:
         check_implemented(self.config.network, source, destination)
-        check_flag("funded_by_others", funded_by_others)
-        check_amount_types(amount, send_amount, max_fee)
-        check_recipient_type(recipient)
+        check_type("funded_by_others", funded_by_others)
+        optional = {"amount": amount, "send_amount": send_amount, "max_fee": max_fee, "recipient": recipient}
+        for name, value in optional.items():
+            if value is not None:
+                check_type(name, value)
         return TransferRequest(asset, amount, source, destination, recipient, max_fee, send_amount, funded_by_others)
 
     pairs_sync = twin(pairs_async)

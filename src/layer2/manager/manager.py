@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from layer2.aio.blocking import twin
 from layer2.assembly.holders import answer_challenge
 from layer2.errors import InitializationError, JournalBusy
-from layer2.manager.arguments import check_challenge_type, check_flag, check_proof_type
+from layer2.manager.arguments import check_type
 from layer2.manager.calls import TransferCalls
 from layer2.manager.completion import complete
 from layer2.manager.protocols import ProtocolAccess
@@ -101,7 +101,7 @@ class Layer2Manager(TransferCalls, ProtocolAccess):
             ProofUndecided: your node cannot answer now; ask again.
             InvalidRequest: the policy has ``trusted_headers``, which are for ``check_proof``.
         """
-        check_proof_type(proof)
+        check_type("proof", proof)
         wiring = self._entered()
         whole = configured_policy(self.config, policy)
         checked = verify_proof(proof, whole, wiring.clients, network=self.config.network)
@@ -124,7 +124,7 @@ class Layer2Manager(TransferCalls, ProtocolAccess):
             ProofUndecided: your node cannot answer now; ask again.
             InvalidRequest: the policy has ``trusted_headers``, which are for ``check_proof``.
         """
-        check_proof_type(proof)
+        check_type("proof", proof)
         wiring = self._entered()
         whole = configured_policy(self.config, policy)
         checked = confirmed_report(proof, whole, wiring.clients, network=self.config.network)
@@ -150,8 +150,8 @@ class Layer2Manager(TransferCalls, ProtocolAccess):
             ProofRefused: the challenge is about another transfer.
             SignerError: the configuration has no key of the taker in the legs, or its file cannot be read.
         """
-        check_proof_type(proof)
-        check_challenge_type(challenge)
+        check_type("proof", proof)
+        check_type("challenge", challenge)
         self._entered()
         answering = answer_challenge(self.config, proof, challenge)
         return await self._limited(answering, timeout, "answer_holder_challenge_async")
@@ -182,8 +182,8 @@ class Layer2Manager(TransferCalls, ProtocolAccess):
             StatementRefused: the provider states nothing, or nothing yet.
             NodeError, AsyncTimeout: ask again. All of these except for the first are raised only if nothing was added.
         """
-        check_proof_type(proof)
-        check_flag("from_storage", from_storage)
+        check_type("proof", proof)
+        check_type("from_storage", from_storage)
         wiring = self._entered()
         record = await wiring.records.find_id(proof.terms.terms.swap_id)
         completion = await complete(
