@@ -32,10 +32,9 @@ from layer2.manager.statements import statement_of
 from layer2.model.layers import Layer2ProtocolType
 from layer2.ports.evidence import ProvesStorage
 from layer2.ports.journal import SwapRecord
-from layer2.proofs.check import check_proof
+from layer2.proofs.check import CheckedEvidence, check_evidence
 from layer2.proofs.model import TransferProof
 from layer2.proofs.policy import ProofPolicy, Requirement
-from layer2.proofs.report import ProofReport
 from layer2.proofs.statement import SignedStatement
 from layer2.terms.documents import Terms
 from layer2.terms.signing import terms_hash
@@ -93,7 +92,7 @@ async def complete(
     """
     terms = given.terms.terms
     policy = _structural(terms, config.network)
-    _check_given(given, policy)
+    known = _checked(given, policy)
     work: dict[Part, Awaitable[LegEvidence | SignedStatement]] = {
         part: _limited(_evidence(leg, terms, clients.get(leg.protocol)), seconds)
         for part, leg in legs_to_prove(given, from_storage=from_storage).items()
@@ -106,7 +105,11 @@ async def complete(
         try:
             if isinstance(result, BaseException):
                 raise result
-            proof = _with(proof, part, result, policy)
+            if isinstance(result, SignedStatement):
+                proof = _with_statement(proof, result, known)
+            else:
+                known = _with_evidence(proof, part, result, known, policy)
+                proof = known.proof
         except Layer2Error as error:
             problems[part] = error
         else:
@@ -130,18 +133,16 @@ def _structural(terms: Terms, network: str) -> ProofPolicy:
     return ProofPolicy(Requirement.NOTHING, networks=frozenset({network}), contracts=contracts)
 
 
-def _check_given(proof: TransferProof, policy: ProofPolicy) -> None:
+def _checked(proof: TransferProof, policy: ProofPolicy) -> CheckedEvidence | None:
+    """The evidence of a proof; None if it names no block, which is the reason to complete it."""
     try:
-        check_proof(proof, policy)
+        return check_evidence(proof, policy)
     except ProofRefused as error:
         # The check of evidence is the last one without evidence.
-        if error.check != "evidence" or _names_block(proof):
+        had = (proof.source_leg, proof.destination_leg)
+        if error.check != "evidence" or any(not isinstance(each, LightningPaymentEvidence | None) for each in had):
             raise
-
-
-def _names_block(proof: TransferProof) -> bool:
-    had = (proof.source_leg, proof.destination_leg)
-    return any(each is not None and not isinstance(each, LightningPaymentEvidence) for each in had)
+        return None
 
 
 async def _limited(work: Awaitable[LegEvidence | SignedStatement], seconds: float) -> LegEvidence | SignedStatement:
@@ -184,47 +185,56 @@ async def _statement(record: SwapRecord | None, terms: Terms, config: Layer2Conf
         await provider.aclose()
 
 
-def _with(proof: TransferProof, part: Part, new: LegEvidence | SignedStatement, policy: ProofPolicy) -> TransferProof:
-    """The proof with one more part.
+def _with_statement(proof: TransferProof, new: SignedStatement, known: CheckedEvidence | None) -> TransferProof:
+    """The proof with the provider's statement.
 
     Raises:
-        ProofRefused: the part contradicts the others, or it does not belong to the terms.
+        ProofRefused: the statement contradicts the evidence or does not belong to the terms, or there is no evidence.
+    """
+    if known is None:
+        raise ProofRefused("evidence", "a completion statement alone is not a proof: no leg has evidence of a block")
+    return proof.with_statement(new)
+
+
+def _with_evidence(
+    proof: TransferProof, part: Part, new: LegEvidence, known: CheckedEvidence | None, policy: ProofPolicy
+) -> CheckedEvidence:
+    """The proof with the evidence of one leg.
+
+    Raises:
+        ProofRefused: the evidence contradicts the other leg or the statement, or it does not belong to the terms.
         ProofError: code ``only_preimage``: it would replace the only evidence that has the preimage.
     """
-    if isinstance(new, SignedStatement):
-        if not _names_block(proof):
-            raise ProofRefused(
-                "evidence", "a completion statement alone is not a proof: no leg has evidence of a block"
-            )
-        # The rest of the proof was checked when it was given or added.
-        return proof.with_statement(new)
     completed = replace(proof, source_leg=new) if part is Part.SOURCE else replace(proof, destination_leg=new)
-    after = check_proof(completed, policy)
-    if _names_block(proof):
-        _check_shows_no_less(proof, check_proof(proof, policy), completed, after)
-    return completed
+    after = check_evidence(completed, policy)
+    if known is not None:
+        _check_shows_no_less(known, after)
+    return after
 
 
-def _check_shows_no_less(
-    proof: TransferProof, before: ProofReport, completed: TransferProof, after: ProofReport
-) -> None:
-    for old, new in ((before.source, after.source), (before.destination, after.destination)):
-        if old.outcome not in (None, new.outcome):
-            assert old.outcome is not None
-            assert new.outcome is not None
+def _check_shows_no_less(before: CheckedEvidence, after: CheckedEvidence) -> None:
+    terms = before.proof.terms.terms
+    for leg, old, new in zip((terms.source, terms.destination), before.shown, after.shown, strict=True):
+        if old is None:
+            continue
+        assert new is not None, "no evidence is removed"
+        if old.outcome is not new.outcome:
             raise ProofRefused(
                 "outcome",
-                f"the proof shows that the leg on {old.protocol.value} was {old.outcome.value}, and your node that it "
+                f"the proof shows that the leg on {leg.protocol.value} was {old.outcome.value}, and your node that it "
                 f"was {new.outcome.value}",
             )
-    if _has_preimage(proof, before) and not _has_preimage(completed, after):
+    if _has_preimage(before) and not _has_preimage(after):
         raise ProofError(
             "no other evidence of the proof has the preimage, which the storage does not show: the evidence stays",
             code="only_preimage",
         )
 
 
-def _has_preimage(proof: TransferProof, report: ProofReport) -> bool:
+def _has_preimage(evidence: CheckedEvidence) -> bool:
     """Whether evidence of the proof has the preimage: that of every collected leg, but for the storage."""
-    legs = ((proof.source_leg, report.source), (proof.destination_leg, report.destination))
-    return any(leg.outcome is LegOutcome.COLLECTED and not isinstance(had, EvmStorageEvidence) for had, leg in legs)
+    legs = zip((evidence.proof.source_leg, evidence.proof.destination_leg), evidence.shown, strict=True)
+    return any(
+        shown is not None and shown.outcome is LegOutcome.COLLECTED and not isinstance(had, EvmStorageEvidence)
+        for had, shown in legs
+    )
