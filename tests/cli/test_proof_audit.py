@@ -247,7 +247,7 @@ def test_many_proofs_are_checked_by_other_processes_with_the_same_result(home: P
     assert [each["file"] for each in data["completed"]] == [f"line {n}" for n in range(1, 102) if n != 51]
     duplicates = [(each["file"], each["first"]) for each in data["duplicates"]]
     assert duplicates == [("line 102", "line 6"), ("line 103", "line 8")]
-    with given_lines(lines), mock.patch("layer2.cli.proof_auditing._cores", return_value=1):
+    with given_lines(lines), mock.patch("layer2.cli.proof_audit._cores", return_value=1):
         alone = audit(home, "--stdin")
     assert alone.envelope["data"] | {"checked_at": 0} == data | {"checked_at": 0}
 
