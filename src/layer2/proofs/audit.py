@@ -107,8 +107,8 @@ class Entry:
     proof_id: bytes
     network: str
     swap: bytes
-    """The hash of the terms. A swap's id is no name for it: the taker chooses the id, and knows those of strangers from
-    their proofs."""
+    """The hash of the terms. A swap's id does not name it: the taker chooses the id, and knows those of strangers
+    from their proofs."""
     swap_id: SwapId
     payment_hash: bytes
     outcome: ProofOutcome
