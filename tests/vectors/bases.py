@@ -5,13 +5,31 @@ from __future__ import annotations
 from vectors import evm, invoices
 from vectors.documents import AMOUNT, FEE, Document, proof, terms
 
-__all__ = ["bob_to_lightning", "bob_to_rootstock", "lightning_to_bob", "refunded", "source_only"]
+__all__ = [
+    "bob_terms",
+    "bob_to_lightning",
+    "bob_to_rootstock",
+    "lightning_to_bob",
+    "refunded",
+    "source_only",
+    "to_lightning",
+]
+
+
+def bob_terms(**changes: object) -> Document:
+    """Terms from BOB to Lightning."""
+    return terms(evm.leg(), invoices.leg()) | changes
+
+
+def to_lightning(evidence: Document, made: Document | None = None) -> Document:
+    """A transfer whose Lightning destination was paid, with this evidence of its source; by default from BOB."""
+    return proof(bob_terms() if made is None else made, evidence, invoices.payment())
 
 
 def bob_to_lightning(made: Document | None = None) -> Document:
     """A completed transfer from BOB to Lightning."""
-    made = terms(evm.leg(), invoices.leg()) if made is None else made
-    return proof(made, evm.claimed(made["source"], made), invoices.payment())
+    made = bob_terms() if made is None else made
+    return to_lightning(evm.claimed(made["source"], made), made)
 
 
 def lightning_to_bob(made: Document | None = None) -> Document:
@@ -28,7 +46,7 @@ def bob_to_rootstock() -> Document:
 
 def refunded() -> Document:
     """A transfer from BOB whose lock was refunded."""
-    made = terms(evm.leg(), invoices.leg())
+    made = bob_terms()
     return proof(made, evm.claimed(made["source"], made, evm.REFUNDED), None)
 
 
