@@ -18,7 +18,7 @@ from unittest import mock
 import pytest
 
 from cli.running import Ran, layer2_here
-from layer2.cli.proof_batches import given
+from layer2.cli.proof_file import given
 from layer2.formats.bitcoin_block import decode_header
 from layer2.legs.evidence import BitcoinSpendEvidence
 from layer2.model.transactions import SwapId
@@ -177,7 +177,7 @@ def test_a_folder_may_be_deeper_than_the_interpreter_recurses(tmp_path: Path) ->
         found = [Path(each.name).name for each in given([tmp_path], None)]
     finally:
         sys.setrecursionlimit(limit)
-    assert found == ["x.json", "b.json", "c.json"]
+    assert found == ["c.json", "b.json", "x.json"]
 
 
 def test_a_file_s_name_that_is_no_text_is_reported(home: Path) -> None:
@@ -235,7 +235,7 @@ def test_the_order_of_the_lists_is_that_of_the_paths_and_of_the_names_in_a_folde
     for number, name in enumerate(("c", "b/z", "a")):
         from_rootstock(number).save(home / "proofs" / f"{name}.json")
     first = audit(home, "proofs").envelope["data"]
-    assert names(first, "completed") == ["a.json", "z.json", "c.json"]
+    assert names(first, "completed") == ["a.json", "c.json", "z.json"]
     other = audit(home, "proofs/c.json", "proofs/b", "proofs/a.json").envelope["data"]
     assert names(other, "completed") == ["c.json", "z.json", "a.json"]
     assert other["sums"] == first["sums"]

@@ -14,19 +14,8 @@ from typing import TypeAlias
 
 from layer2.cli.output import Result
 from layer2.cli.proof_audit_report import AuditReport
-from layer2.cli.proof_batches import (
-    Ask,
-    Checked,
-    Given,
-    NotAccepted,
-    Why,
-    accepted,
-    check_all,
-    checked,
-    given,
-    not_accepted,
-    read,
-)
+from layer2.cli.proof_batches import Ask, Checked, NotAccepted, Why, accepted, check_all, checked, not_accepted
+from layer2.cli.proof_file import Given, given, read
 from layer2.cli.proof_headers import HeaderFile
 from layer2.cli.proof_judging import undeclared
 from layer2.cli.proof_policy import NOTHING_DECLARED, PolicyOptions, by_layer

@@ -140,17 +140,10 @@ class Claim:
 class ContestedLeg:
     """Money that several swaps claim, or whose end two proofs show differently. It was paid once, or not at all."""
 
+    network: str
+    name: str
+    """See ``EndedLeg.name``."""
     claims: tuple[Claim, ...]
-
-    @property
-    def network(self) -> str:
-        """The network of the money."""
-        return self.claims[0].entry.network
-
-    @property
-    def name(self) -> str:
-        """See ``EndedLeg.name``."""
-        return self.claims[0].leg.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +255,7 @@ def _contested(entries: Iterable[Entry]) -> tuple[ContestedLeg, ...]:
     for entry in entries:
         for leg in entry.legs:
             claims.setdefault((entry.network, leg.name), []).append(Claim(entry, leg))
-    return tuple([ContestedLeg(tuple(claims[name])) for name in sorted(claims) if not _is_one_payment(claims[name])])
+    return tuple([ContestedLeg(*leg, tuple(claims[leg])) for leg in sorted(claims) if not _is_one_payment(claims[leg])])
 
 
 def _is_one_payment(claims: Sequence[Claim]) -> bool:
