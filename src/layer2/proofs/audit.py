@@ -10,7 +10,7 @@ its id commits to the terms.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from layer2.errors.base import InvalidRequest
@@ -228,6 +228,7 @@ def audit(entries: Iterable[Entry]) -> Audit:
     listed: dict[bytes, int] = {}
     for place in sorted(range(len(given)), key=lambda each: _rank(given[each])):
         listed.setdefault(given[place].swap, place)
+    legs = _claims(given)
     chosen = [given[place] for place in sorted(listed.values())]
     return Audit(
         completed=tuple([each for each in chosen if each.outcome is ProofOutcome.COMPLETED]),
@@ -239,8 +240,10 @@ def audit(entries: Iterable[Entry]) -> Audit:
                 if listed[each.swap] != place
             ]
         ),
-        contested=_contested(given),
-        totals=_totals(given),
+        contested=tuple(
+            [ContestedLeg(*leg, tuple(claims)) for leg, claims in legs.items() if not _is_one_payment(claims)]
+        ),
+        totals=_totals(legs.values()),
     )
 
 
@@ -249,13 +252,13 @@ def _rank(entry: Entry) -> tuple[bool, bytes, int, str]:
     return entry.outcome is ProofOutcome.REFUNDED, entry.proof_id, len(entry.name), entry.name
 
 
-def _contested(entries: Iterable[Entry]) -> tuple[ContestedLeg, ...]:
-    """By network and name. A swap that was refunded claims only the legs whose return it shows."""
+def _claims(entries: Iterable[Entry]) -> dict[tuple[str, str], list[Claim]]:
+    """The claims of each leg, by network and name, in that order."""
     claims: dict[tuple[str, str], list[Claim]] = {}
     for entry in entries:
         for leg in entry.legs:
             claims.setdefault((entry.network, leg.name), []).append(Claim(entry, leg))
-    return tuple([ContestedLeg(*leg, tuple(claims[leg])) for leg in sorted(claims) if not _is_one_payment(claims[leg])])
+    return dict(sorted(claims.items(), key=lambda each: each[0]))
 
 
 def _is_one_payment(claims: Sequence[Claim]) -> bool:
@@ -263,28 +266,37 @@ def _is_one_payment(claims: Sequence[Claim]) -> bool:
 
     It can be the destination of one swap and the source of another: the first provider pays the second one's invoice.
     """
+    if len(claims) == 1:
+        return True
     swaps = {(claim.leg.side, claim.entry.swap) for claim in claims}
     ends = {(claim.leg.accounts, claim.entry.outcome) for claim in claims}
     return len(ends) == 1 and len(swaps) == len({side for side, _ in swaps})
 
 
-def _totals(entries: Iterable[Entry]) -> tuple[Total, ...]:
-    largest: dict[tuple[str, bool, _Row], Total] = {}
-    for entry in entries:
-        for leg in entry.legs if entry.outcome is ProofOutcome.COMPLETED else ():
-            for move in (*leg.accounts, leg.provider):
-                one = (leg.name, move.paid > 0, (move.party, move.asset))
-                largest[one] = max(move, largest.get(one, move), key=lambda each: each.paid + each.received)
+def _totals(legs: Iterable[Sequence[Claim]]) -> tuple[Total, ...]:
     sums: dict[_Row, Total] = {}
-    for (_, _, row), move in largest.items():
-        sums[row] = _added(sums[row], move) if row in sums else move
+    for claims in legs:
+        for move in _movements(claims):
+            row = (move.party, move.asset)
+            sums[row] = _added(sums[row], move) if row in sums else move
     return tuple([sums[row] for row in sorted(sums)])
 
 
+def _movements(claims: Sequence[Claim]) -> Iterable[Total]:
+    """What each party paid and received in one leg: the largest amount that a completed swap claims."""
+    completed = [claim.leg for claim in claims if claim.entry.outcome is ProofOutcome.COMPLETED]
+    moves = [move for leg in completed for move in (*leg.accounts, leg.provider)]
+    if len(completed) < 2:
+        return moves
+    moves.sort(key=lambda each: each.paid + each.received)
+    return {(each.party, each.asset, each.paid > 0): each for each in moves}.values()
+
+
 def _added(before: Total, move: Total) -> Total:
-    return replace(
-        before,
-        paid=before.paid + move.paid,
-        received=before.received + move.received,
-        payments=before.payments + move.payments,
+    return Total(
+        before.party,
+        before.asset,
+        before.paid + move.paid,
+        before.received + move.received,
+        before.payments + move.payments,
     )
