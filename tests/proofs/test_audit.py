@@ -275,6 +275,16 @@ def test_a_lock_that_was_claimed_in_one_proof_and_refunded_in_another_is_contest
         assert sums(found) == sums(audit([entry("claim", completed(1))]))
 
 
+def test_an_output_that_one_swap_collected_and_another_one_returned_is_contested() -> None:
+    other = made_bitcoin.terms(swap_id=SwapId("ee" * 16))
+    returned = made_bitcoin.from_bitcoin(other, made_bitcoin.evidence_of(made_bitcoin.spend(Branch.REFUND)))
+    given = [entry("refund", replace(returned, destination_leg=None)), entry("claim", made_bitcoin.from_bitcoin())]
+    found = audit(given)
+    assert (names(found.completed), names(found.refunded), found.duplicates) == (["claim"], ["refund"], ())
+    assert contested(found) == {"output": [("refund", made_bitcoin.AMOUNT), ("claim", made_bitcoin.AMOUNT)]}
+    assert sums(found) == sums(audit(given[1:]))
+
+
 def test_a_second_attempt_after_a_refund_is_neither_a_duplicate_nor_contested() -> None:
     refund = made.refunded(terms(1, swap_id=SwapId("ff" * 16)))
     found = audit([entry("refund", refund), entry("claim", completed(1))])

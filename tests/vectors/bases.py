@@ -11,6 +11,7 @@ __all__ = [
     "bob_to_rootstock",
     "lightning_to_bob",
     "refunded",
+    "rootstock_terms",
     "source_only",
     "to_lightning",
 ]
@@ -19,6 +20,11 @@ __all__ = [
 def bob_terms(**changes: object) -> Document:
     """Terms from BOB to Lightning."""
     return terms(evm.leg(), invoices.leg()) | changes
+
+
+def rootstock_terms() -> Document:
+    """Terms from BOB to Rootstock, on the local networks."""
+    return terms(evm.leg(), evm.leg(layer="ROOTSTOCK", chain_id=33, amount=str(AMOUNT)))
 
 
 def to_lightning(evidence: Document, made: Document | None = None) -> Document:
@@ -39,8 +45,8 @@ def lightning_to_bob(made: Document | None = None) -> Document:
 
 
 def bob_to_rootstock() -> Document:
-    """A completed transfer between two EVM chains, on the local networks."""
-    made = terms(evm.leg(), evm.leg(layer="ROOTSTOCK", chain_id=33, amount=str(AMOUNT)))
+    """A completed transfer between two EVM chains."""
+    made = rootstock_terms()
     return proof(made, evm.claimed(made["source"], made), evm.claimed(made["destination"], made))
 
 

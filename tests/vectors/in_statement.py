@@ -151,7 +151,7 @@ def _contradictions() -> Iterator[Vector]:
     yield refused("statement/refunded-and-claimed", "statement", _attested(base, _refund(base["terms"])))
     completed = _attested(returned, _statement(returned["terms"]))
     yield refused("statement/completed-and-refunded", "statement", completed)
-    made = terms(evm.leg(), evm.leg(layer="ROOTSTOCK", chain_id=33, amount=str(AMOUNT)))
+    made = bases.rootstock_terms()
     ends = [evm.claimed(made[side], made, evm.REFUNDED) for side in ("source", "destination")]
     unfunded = _attested(proof(made, *ends), _refund(made))
     yield refused("statement/unfunded-and-refunded", "statement", unfunded)

@@ -10,7 +10,7 @@ from eth_utils.crypto import keccak
 from trie.hexary import HexaryTrie
 
 from vectors import evm
-from vectors.bases import bob_terms, to_lightning
+from vectors.bases import bob_terms, rootstock_terms, to_lightning
 from vectors.documents import AMOUNT, Document, proof, terms
 from vectors.evm import Block
 from vectors.vector import Vector, refused, valid
@@ -37,7 +37,7 @@ def _ends() -> Iterator[Vector]:
     yield valid("evm-storage/refunded", proof(bob_terms(), _base(3), None), "refunded")
     yield valid("evm-storage/large-state", to_lightning(_base(neighbours=200)))
     yield valid("evm-storage/only-entry", to_lightning(_base(neighbours=0)))
-    made = terms(evm.leg(), evm.leg(layer="ROOTSTOCK", chain_id=33, amount=str(AMOUNT)))
+    made = rootstock_terms()
     both = [evm.storage_evidence(made[side], made) for side in ("source", "destination")]
     yield valid("evm-storage/both-legs", proof(made, *both))
     yield refused("evm-storage/refunded-and-paid", "outcome", to_lightning(_base(3)))
