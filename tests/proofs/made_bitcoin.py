@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from coincurve import PrivateKey
 
@@ -188,9 +189,9 @@ def evidence_of(
     return block_of([other(1), transaction, other(2), other(3)], first).evidence(transaction, made_by=made_by)
 
 
-def terms(leg: BitcoinLeg = LEG) -> Terms:
+def terms(leg: BitcoinLeg = LEG, **changes: Any) -> Terms:
     """Terms of a transfer from Bitcoin to Lightning."""
-    return made.terms(leg)
+    return made.terms(leg, **changes)
 
 
 def from_bitcoin(made_terms: Terms | None = None, evidence: BitcoinSpendEvidence | None = None) -> TransferProof:

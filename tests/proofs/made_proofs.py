@@ -41,7 +41,12 @@ FEE = 420
 
 
 def invoice(
-    *, amount: int | None = AMOUNT, preimage: Preimage = PREIMAGE, prefix: str = "bcrt", time: int = INVOICE_TIME
+    *,
+    amount: int | None = AMOUNT,
+    preimage: Preimage = PREIMAGE,
+    prefix: str = "bcrt",
+    time: int = INVOICE_TIME,
+    payee: PrivateKey = PAYEE,
 ) -> str:
     fields = InvoiceFields(
         prefix=prefix,
@@ -53,7 +58,7 @@ def invoice(
         expiry=INVOICE_EXPIRY,
         min_final_cltv_expiry_delta=80,
     )
-    return bolt11.encode(fields, lambda digest: PAYEE.sign_recoverable(digest, hasher=None))
+    return bolt11.encode(fields, lambda digest: payee.sign_recoverable(digest, hasher=None))
 
 
 def ambiguous_invoice() -> str:
@@ -188,9 +193,8 @@ def to_bob(made: Terms | None = None, **evidence: Any) -> TransferProof:
     if made is None:
         made = terms(lightning_leg(amount=AMOUNT + FEE), evm_leg(amount=AMOUNT))
     assert isinstance(made.destination, EvmLeg)
-    return TransferProof(
-        signed(made), LightningPaymentEvidence(PREIMAGE), evidence_of(made.destination, made, **evidence)
-    )
+    payment = LightningPaymentEvidence(evidence.pop("payment", PREIMAGE))
+    return TransferProof(signed(made), payment, evidence_of(made.destination, made, **evidence))
 
 
 def refunded(made: Terms | None = None) -> TransferProof:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -109,6 +112,61 @@ def test_a_file_that_cannot_be_used_is_a_typed_error_with_a_remedy(tmp_path: Pat
     with pytest.raises(ProofError, match=r"proof\.json cannot be written: No such file") as unwritable:
         made.to_lightning().save(missing)
     assert (unwritable.value.code, unwritable.value.remedy) == ("unwritable_file", "save it to another path")
+
+
+def test_saving_follows_no_link_that_someone_else_put_into_the_folder(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("kept")
+    (tmp_path / ".proof.json.partial").symlink_to(victim)
+    (tmp_path / "proof.json").symlink_to(victim)
+    path = PROOFS[0].save(tmp_path / "proof.json")
+    assert victim.read_text() == "kept"
+    assert not path.is_symlink()
+    assert TransferProof.load(path) == PROOFS[0]
+    assert sorted(each.name for each in tmp_path.iterdir()) == [".proof.json.partial", "proof.json", "victim"]
+
+
+def test_a_new_file_has_the_usual_mode_and_one_that_is_replaced_keeps_its_own(tmp_path: Path) -> None:
+    usual = tmp_path / "usual"
+    usual.touch()
+    path = PROOFS[0].save(tmp_path / "proof.json")
+    assert path.stat().st_mode == usual.stat().st_mode
+    path.chmod(0o600)
+    PROOFS[1].save(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_save_that_fails_leaves_the_folder_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "folder", tmp_path / ("x" * 300)):
+        with pytest.raises(ProofError, match="cannot be written"):
+            PROOFS[0].save(path)
+    with pytest.raises(ProofError, match="cannot be written"):
+        PROOFS[0].save("/")
+    assert [each.name for each in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_file_name_may_be_as_long_as_the_file_system_permits(tmp_path: Path) -> None:
+    assert TransferProof.load(PROOFS[0].save(tmp_path / ("x" * 255))) == PROOFS[0]
+
+
+def test_the_file_is_durable_before_it_gets_its_name_and_the_folder_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    def fsync(descriptor: int) -> None:
+        done.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+
+    def replace_file(*names: Any, **folders: Any) -> None:
+        done.append("rename")
+        renamed(*names, **folders)
+
+    renamed = os.replace
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", replace_file)
+    PROOFS[0].save(tmp_path / "proof.json")
+    assert done == ["file", "rename", "folder"]
 
 
 def _check(data: bytes) -> bytes | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -113,11 +114,30 @@ def receipt_evidence(block: Block, index: int = 2, log_index: int = 0, protocol:
     }
 
 
-def claimed(of: Document, made: Document, topic: bytes = CLAIMED, neighbours: int = 4) -> Document:
-    """Evidence of the end of a lock, in the third receipt of a block."""
+def block_with(third: bytes, neighbours: int = 4) -> Block:
+    """A block whose third receipt is this one."""
     receipts = [receipt(gas=21_000 * (place + 1)) for place in range(neighbours)]
-    receipts[2:2] = [receipt(log(of, made, topic), gas=100_000)]
-    return receipt_evidence(Block(receipts), protocol=of["layer"])
+    receipts[2:2] = [third]
+    return Block(receipts)
+
+
+def claimed(of: Document, made: Document, topic: bytes = CLAIMED) -> Document:
+    """Evidence of the end of a lock, in the third receipt of a block."""
+    return receipt_evidence(block_with(receipt(log(of, made, topic), gas=100_000)), protocol=of["layer"])
+
+
+def evidence_under(nodes: Sequence[bytes], index: int = 2) -> Document:
+    """Evidence with these nodes, under a header that commits to the first one."""
+    items: list[Any] = rlp.decode(Block().header())
+    items[5] = keccak(nodes[0])
+    return {
+        "type": "evm_receipt",
+        "protocol": "BOB",
+        "header": rlp.encode(items).hex(),
+        "transaction_index": index,
+        "receipt_proof": [node.hex() for node in nodes],
+        "log_index": 0,
+    }
 
 
 STATUS_SLOT = 1

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from vectors import bitcoin, evm, invoices
+from vectors.bases import bob_terms, to_lightning
 from vectors.bitcoin import HEIGHT, Output, Tx, sha256d
 from vectors.documents import AMOUNT, PREIMAGE, Document, proof, terms
 from vectors.vector import Vector, refused, valid
@@ -26,7 +27,7 @@ def vectors() -> Iterator[Vector]:
 
 def _with(evidence: Document, of: Document | None = None) -> Document:
     leg = bitcoin.leg() if of is None else of
-    return proof(terms(leg, invoices.leg()), evidence, invoices.payment())
+    return to_lightning(evidence, terms(leg, invoices.leg()))
 
 
 def _ends() -> Iterator[Vector]:
@@ -66,10 +67,9 @@ def _legs() -> Iterator[Vector]:
         other = bitcoin.leg(**changes)
         yield refused(f"format/bitcoin-{name}", "format", _with(bitcoin.evidence(bitcoin.leg()), other))
     evidence = bitcoin.evidence(bitcoin.leg())
-    locked = proof(terms(evm.leg(), invoices.leg()), evidence, invoices.payment())
-    yield refused("bitcoin/a-spend-for-a-lock", "evidence", locked)
+    yield refused("bitcoin/a-spend-for-a-lock", "evidence", to_lightning(evidence))
     yield refused("bitcoin/a-preimage-for-a-spend", "evidence", _with(invoices.payment()))
-    lock = terms(evm.leg(), invoices.leg())
+    lock = bob_terms()
     yield refused("bitcoin/a-lock-for-a-spend", "evidence", _with(evm.claimed(lock["source"], lock)))
 
 

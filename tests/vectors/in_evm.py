@@ -9,6 +9,7 @@ import rlp  # type: ignore[import-untyped]  # ships no types
 from eth_utils.crypto import keccak
 
 from vectors import bases, evm, invoices
+from vectors.bases import bob_terms, to_lightning
 from vectors.documents import PAYMENT_HASH, PREIMAGE, Document, changed, proof, terms
 from vectors.evm import BLOCK_TIME, CLAIMED, REFUNDED, Block
 from vectors.vector import Vector, refused, valid
@@ -27,22 +28,14 @@ def vectors() -> Iterator[Vector]:
     yield from _events()
 
 
-def _made() -> Document:
-    return terms(evm.leg(), invoices.leg())
-
-
-def _with(evidence: Document, made: Document | None = None) -> Document:
-    return proof(_made() if made is None else made, evidence, invoices.payment())
-
-
 def _locks() -> Iterator[Vector]:
-    base, other = bases.bob_to_lightning(), terms(evm.leg(), invoices.leg(), swap_id="99" * 16)
-    yield refused("evm-lock/evidence-of-another-swap", "lock_id", _with(evm.claimed(other["source"], other)))
+    base, other = bases.bob_to_lightning(), bob_terms(swap_id="99" * 16)
+    yield refused("evm-lock/evidence-of-another-swap", "lock_id", to_lightning(evm.claimed(other["source"], other)))
     for name in ("payer", "payee", "token"):
         leg = evm.leg(**{name: "44" * 20})
-        yield refused(f"evm-lock/another-{name}", "lock_id", _with(evm.claimed(leg, _made())))
+        yield refused(f"evm-lock/another-{name}", "lock_id", to_lightning(evm.claimed(leg, bob_terms())))
     later = evm.leg(deadline=BLOCK_TIME + 100_001)
-    yield refused("evm-lock/another-deadline", "lock_id", _with(evm.claimed(later, _made())))
+    yield refused("evm-lock/another-deadline", "lock_id", to_lightning(evm.claimed(later, bob_terms())))
     yield refused("evm-lock/another-layer", "layer", changed(base, source_leg__protocol="ROOTSTOCK"))
     yield refused("evm-lock/a-preimage-for-a-lock", "evidence", base | {"source_leg": invoices.payment()})
     yield refused("evm-lock/a-lock-for-a-payment", "evidence", base | {"destination_leg": base["source_leg"]})
@@ -50,22 +43,22 @@ def _locks() -> Iterator[Vector]:
     yield refused("evm-lock/swapped-legs", "evidence", swapped)
     for name, value in (("deadline", 0), ("payee", "00" * 20)):
         made = terms(evm.leg(**{name: value}), invoices.leg())
-        yield refused(f"evm-lock/{name}-of-zero", "lock", _with(base["source_leg"], made))
+        yield refused(f"evm-lock/{name}-of-zero", "lock", to_lightning(base["source_leg"], made))
     on_mainnet = terms(evm.leg(), evm.leg(layer="ROOTSTOCK", chain_id=30, amount="100000"), network="mainnet")
     ethereum = proof(on_mainnet, None, evm.claimed(on_mainnet["destination"], on_mainnet))
     yield refused("evm-lock/ethereums-receipts-on-rootstock", "evidence", ethereum)
 
 
 def _headers() -> Iterator[Vector]:
-    made, base = _made(), bases.bob_to_lightning()
+    made, base = bob_terms(), bases.bob_to_lightning()
     for fields in (15, 16, 17, 20):
         block = _claim_block()
         block.fields = fields
-        yield valid(f"evm-header/{fields}-fields", _with(evm.receipt_evidence(block)))
+        yield valid(f"evm-header/{fields}-fields", to_lightning(evm.receipt_evidence(block)))
     for fields in (14, 18, 19):
         block = _claim_block()
         block.fields = fields
-        yield refused(f"evm-header/{fields}-fields", "header", _with(evm.receipt_evidence(block), made))
+        yield refused(f"evm-header/{fields}-fields", "header", to_lightning(evm.receipt_evidence(block), made))
     header = bytes.fromhex(base["source_leg"]["header"])
     items: list[Any] = rlp.decode(header)
     cases: dict[str, bytes] = {
@@ -90,10 +83,8 @@ def _headers() -> Iterator[Vector]:
 
 
 def _claim_block(neighbours: int = 4) -> Block:
-    made = _made()
-    receipts = [evm.receipt(gas=21_000 * (place + 1)) for place in range(neighbours)]
-    receipts[2:2] = [evm.receipt(evm.log(made["source"], made), gas=100_000)]
-    return Block(receipts)
+    made = bob_terms()
+    return evm.block_with(evm.receipt(evm.log(made["source"], made), gas=100_000), neighbours)
 
 
 def _tries() -> Iterator[Vector]:
@@ -101,9 +92,9 @@ def _tries() -> Iterator[Vector]:
     nodes: list[str] = base["source_leg"]["receipt_proof"]
     for count in (0, 130, 300):
         block = _claim_block(4 + count)
-        yield valid(f"evm-trie/block-of-{5 + count}-receipts", _with(evm.receipt_evidence(block)))
-    alone = Block([evm.receipt(evm.log(_made()["source"], _made()))])
-    yield valid("evm-trie/block-of-1-receipt", _with(evm.receipt_evidence(alone, index=0)))
+        yield valid(f"evm-trie/block-of-{5 + count}-receipts", to_lightning(evm.receipt_evidence(block)))
+    alone = Block([evm.receipt(evm.log(bob_terms()["source"], bob_terms()))])
+    yield valid("evm-trie/block-of-1-receipt", to_lightning(evm.receipt_evidence(alone, index=0)))
     wrong: dict[str, list[str]] = {
         "no-nodes": [],
         "missing-root": nodes[1:],
@@ -120,10 +111,12 @@ def _tries() -> Iterator[Vector]:
         other = changed(base, source_leg__transaction_index=index)
         yield refused(f"evm-trie/index-{index}", "receipt_inclusion", other)
     for name, root in _odd_tries(_claim_block().receipts[2]).items():
-        yield refused(f"evm-trie/{name}", "receipt_inclusion", _with(_under(root, 2)))
+        yield refused(f"evm-trie/{name}", "receipt_inclusion", to_lightning(evm.evidence_under(root)))
     # The trie of a block has no such key, but nothing else refuses it.
     large = rlp.encode([b"\x20" + rlp.encode(2**32), _claim_block().receipts[2]])
-    yield refused("evm-trie/index-2-to-the-32-in-the-trie", "receipt_inclusion", _with(_under([large], 2**32)))
+    yield refused(
+        "evm-trie/index-2-to-the-32-in-the-trie", "receipt_inclusion", to_lightning(evm.evidence_under([large], 2**32))
+    )
 
 
 def _odd_tries(value: bytes) -> dict[str, list[bytes]]:
@@ -184,28 +177,14 @@ def _full(value: bytes) -> bytes:
     return encoded
 
 
-def _under(nodes: list[bytes], index: int) -> Document:
-    """Evidence with these nodes, under a header that commits to the first one."""
-    items: list[Any] = rlp.decode(_claim_block().header())
-    items[5] = keccak(nodes[0])
-    return {
-        "type": "evm_receipt",
-        "protocol": "BOB",
-        "header": rlp.encode(items).hex(),
-        "transaction_index": index,
-        "receipt_proof": [node.hex() for node in nodes],
-        "log_index": 0,
-    }
-
-
 def _receipts() -> Iterator[Vector]:
-    made = _made()
+    made = bob_terms()
     log = evm.log(made["source"], made)
     for kind in (0, 1, 2, 4):
-        yield valid(f"evm-receipt/type-{kind}", _with(_in_block(evm.receipt(log, kind=kind))))
+        yield valid(f"evm-receipt/type-{kind}", to_lightning(_in_block(evm.receipt(log, kind=kind))))
     bloom = rlp.decode(evm.receipt(log)[1:])[2]
     deposit = b"\x7e" + rlp.encode([1, 21_000, bloom, [log], 5, 1])
-    yield valid("evm-receipt/deposit", _with(_in_block(deposit)))
+    yield valid("evm-receipt/deposit", to_lightning(_in_block(deposit)))
     wrong: dict[str, bytes] = {
         "type-3": evm.receipt(log, kind=3),
         "type-5": evm.receipt(log, kind=5),
@@ -225,21 +204,19 @@ def _receipts() -> Iterator[Vector]:
         "followed-by-a-byte": evm.receipt(log) + b"\x00",
     }
     for name, data in wrong.items():
-        yield refused(f"evm-receipt/{name}", "receipt_inclusion", _with(_in_block(data)))
-    yield refused("evm-receipt/failed", "receipt_status", _with(_in_block(evm.receipt(status=0))))
-    yield refused("evm-receipt/no-log", "log_index", _with(_in_block(evm.receipt())))
+        yield refused(f"evm-receipt/{name}", "receipt_inclusion", to_lightning(_in_block(data)))
+    yield refused("evm-receipt/failed", "receipt_status", to_lightning(_in_block(evm.receipt(status=0))))
+    yield refused("evm-receipt/no-log", "log_index", to_lightning(_in_block(evm.receipt())))
     base = bases.bob_to_lightning()
     yield refused("evm-receipt/log-beyond-the-last", "log_index", changed(base, source_leg__log_index=1))
 
 
 def _in_block(receipt: bytes) -> Document:
-    receipts = [evm.receipt(gas=21_000 * (place + 1)) for place in range(4)]
-    receipts[2:2] = [receipt]
-    return evm.receipt_evidence(Block(receipts))
+    return evm.receipt_evidence(evm.block_with(receipt))
 
 
 def _events() -> Iterator[Vector]:
-    made = _made()
+    made = bob_terms()
     address, topics, data = evm.log(made["source"], made)
     other_preimage = bytes(32)
     wrong: dict[str, list[Any]] = {
@@ -255,14 +232,14 @@ def _events() -> Iterator[Vector]:
         "refunded-with-data": [address, [REFUNDED, *topics[1:]], PREIMAGE],
     }
     for name, log in wrong.items():
-        yield refused(f"evm-event/{name}", "event", _with(_in_block(evm.receipt(log))))
+        yield refused(f"evm-event/{name}", "event", to_lightning(_in_block(evm.receipt(log))))
     exchanged = [address, [CLAIMED, topics[2], topics[1]], data]
-    yield refused("evm-event/topics-exchanged", "event", _with(_in_block(evm.receipt(exchanged))))
+    yield refused("evm-event/topics-exchanged", "event", to_lightning(_in_block(evm.receipt(exchanged))))
     other_hash = [address, [REFUNDED, topics[1], bytes(32)], b""]
     returned = proof(made, _in_block(evm.receipt(other_hash)), None)
     yield refused("evm-event/refund-under-another-hash", "payment_hash", returned)
     other_lock = [address, [CLAIMED, bytes(32), PAYMENT_HASH], data]
-    yield refused("evm-event/claim-of-another-lock", "lock_id", _with(_in_block(evm.receipt(other_lock))))
+    yield refused("evm-event/claim-of-another-lock", "lock_id", to_lightning(_in_block(evm.receipt(other_lock))))
     second = evm.receipt([b"\x77" * 20, topics, data], [address, topics, data])
     evidence = _in_block(second) | {"log_index": 1}
-    yield valid("evm-event/second-log-of-the-receipt", _with(evidence))
+    yield valid("evm-event/second-log-of-the-receipt", to_lightning(evidence))

@@ -8,7 +8,7 @@ import rlp  # type: ignore[import-untyped]  # ships no types
 from eth_utils.crypto import keccak
 
 from vectors import bases, evm, invoices
-from vectors.documents import AMOUNT, Document, changed, proof, terms
+from vectors.documents import Document, changed, proof
 from vectors.vector import Vector, refused, valid
 
 __all__ = ["vectors"]
@@ -28,7 +28,7 @@ def vectors() -> Iterator[Vector]:
     yield refused("outcome/payment-only", "evidence", base | {"source_leg": None})
     refunded = bases.refunded() | {"destination_leg": invoices.payment()}
     yield refused("outcome/refunded-and-paid", "outcome", refunded)
-    made = terms(evm.leg(), evm.leg(layer="ROOTSTOCK", chain_id=33, amount=str(AMOUNT)))
+    made = bases.rootstock_terms()
     ends = evm.claimed(made["source"], made, evm.REFUNDED), evm.claimed(made["destination"], made)
     yield refused("outcome/refunded-and-claimed", "outcome", proof(made, *ends))
     both = ends[0], evm.claimed(made["destination"], made, evm.REFUNDED)

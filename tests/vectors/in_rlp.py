@@ -8,9 +8,9 @@ from typing import Any
 import rlp  # type: ignore[import-untyped]  # ships no types
 from eth_utils.crypto import keccak
 
-from vectors import bases, evm, invoices
-from vectors.documents import Document, changed, proof, terms
-from vectors.evm import Block
+from vectors import bases, evm
+from vectors.bases import bob_terms, to_lightning
+from vectors.documents import changed
 from vectors.vector import Vector, refused, valid
 
 __all__ = ["vectors"]
@@ -55,7 +55,7 @@ def _headers() -> Iterator[Vector]:
 
 
 def _receipts() -> Iterator[Vector]:
-    made = terms(evm.leg(), invoices.leg())
+    made = bob_terms()
     log = evm.log(made["source"], made)
     status, gas, bloom, logs = [rlp.encode(item) for item in rlp.decode(evm.receipt(log)[1:])]
     address, topics, data = log
@@ -73,15 +73,13 @@ def _receipts() -> Iterator[Vector]:
         "status-of-2-without-logs": _listed(b"\x02", gas, rlp.encode(bytes(256)), rlp.encode([])),
     }
     for name, body in cases.items():
-        receipts = [evm.receipt(gas=21_000 * (place + 1)) for place in range(4)]
-        receipts[2:2] = [b"\x02" + body]
-        evidence = evm.receipt_evidence(Block(receipts))
-        yield refused(f"evm-rlp/{name}", "receipt_inclusion", proof(made, evidence, invoices.payment()))
+        evidence = evm.receipt_evidence(evm.block_with(b"\x02" + body))
+        yield refused(f"evm-rlp/{name}", "receipt_inclusion", to_lightning(evidence))
 
 
 def _nesting() -> Iterator[Vector]:
     """Siblings on the path in which lists are nested: nothing but RLP's own limit refuses them."""
-    made = terms(evm.leg(), invoices.leg())
+    made = bob_terms()
     leaf = rlp.encode([b"\x32", evm.receipt(evm.log(made["source"], made))])
     for levels in (MOST_LEVELS, MOST_LEVELS + 1):
         nested: Any = []
@@ -89,23 +87,8 @@ def _nesting() -> Iterator[Vector]:
             nested = [nested]
         sibling: Sequence[Any] = [b"\x01", nested]
         children: list[Any] = [keccak(leaf), sibling, *[b""] * 15]
-        evidence = _under(rlp.encode(children), leaf)
-        document: Document = proof(made, evidence, invoices.payment())
+        document = to_lightning(evm.evidence_under([rlp.encode(children), leaf]))
         if levels > MOST_LEVELS:
             yield refused(f"evm-rlp/lists-of-{levels}-levels", "receipt_inclusion", document)
         else:
             yield valid(f"evm-rlp/lists-of-{levels}-levels", document)
-
-
-def _under(root: bytes, *nodes: bytes) -> Document:
-    """Evidence of the receipt with the key 02, with these nodes under its header."""
-    items: list[Any] = rlp.decode(Block().header())
-    items[5] = keccak(root)
-    return {
-        "type": "evm_receipt",
-        "protocol": "BOB",
-        "header": rlp.encode(items).hex(),
-        "transaction_index": 2,
-        "receipt_proof": [node.hex() for node in (root, *nodes)],
-        "log_index": 0,
-    }

@@ -9,6 +9,7 @@ import rlp  # type: ignore[import-untyped]  # ships no types
 from eth_utils.crypto import keccak
 
 from vectors import evm, invoices, rootstock
+from vectors.bases import to_lightning
 from vectors.bitcoin import sized
 from vectors.documents import AMOUNT, Document, proof, terms
 from vectors.rootstock import Header, Trie, header, node_of, receipt, receipts
@@ -35,7 +36,7 @@ def _third(made: Document) -> bytes:
 
 
 def _with(evidence: Document) -> Document:
-    return proof(_made(), evidence, invoices.payment())
+    return to_lightning(evidence, _made())
 
 
 def _base() -> Document:
@@ -58,8 +59,7 @@ def _ends() -> Iterator[Vector]:
         yield valid(f"rootstock/on-{network}", proof(there, None, ended), "partial")
     other = terms(rootstock.leg(), invoices.leg(), swap_id="99" * 16)
     yield refused("rootstock/of-another-swap", "lock_id", _with(rootstock.claimed(other["source"], other)))
-    on_bob = terms(evm.leg(), invoices.leg())
-    yield refused("rootstock/for-a-lock-on-bob", "layer", proof(on_bob, _base(), invoices.payment()))
+    yield refused("rootstock/for-a-lock-on-bob", "layer", to_lightning(_base()))
     for count in (3, 40, 200):
         yield valid(f"rootstock/block-of-{count}-receipts", _with(rootstock.evidence(receipts(_third(made), count))))
 

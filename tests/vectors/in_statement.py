@@ -94,7 +94,7 @@ def _accepted() -> Iterator[Vector]:
     yield valid("statement/refunded", _attested(returned, _refund(returned["terms"])), "refunded", policy=STATED)
     held = _refund(returned["terms"], destination=SETTLED)
     yield valid("statement/refunded-after-a-payment", _attested(returned, held), "refunded", policy=STATED)
-    ecdsa = bases.bob_to_lightning(terms(evm.leg(), invoices.leg(), provider=PROVIDER.compressed.hex()))
+    ecdsa = bases.bob_to_lightning(bases.bob_terms(provider=PROVIDER.compressed.hex()))
     yield valid("statement/signed-by-ecdsa", _attested(ecdsa, _statement(ecdsa["terms"])))
     part = _attested(bases.source_only(), _statement(bases.source_only()["terms"]))
     yield valid("statement/of-a-leg-without-evidence", part, "partial", policy=STATED)
@@ -103,7 +103,7 @@ def _accepted() -> Iterator[Vector]:
 
 def _wrong() -> Iterator[Vector]:
     base = bases.bob_to_lightning()
-    other = terms(evm.leg(), invoices.leg(), swap_id="99" * 16)
+    other = bases.bob_terms(swap_id="99" * 16)
     yield refused("statement/about-other-terms", "statement_terms", _attested(base, _statement(other)))
     by_stranger = _attested(base, _statement(base["terms"]), STRANGER)
     yield refused("statement/signed-by-a-stranger", "statement_signature", by_stranger)
@@ -151,7 +151,7 @@ def _contradictions() -> Iterator[Vector]:
     yield refused("statement/refunded-and-claimed", "statement", _attested(base, _refund(base["terms"])))
     completed = _attested(returned, _statement(returned["terms"]))
     yield refused("statement/completed-and-refunded", "statement", completed)
-    made = terms(evm.leg(), evm.leg(layer="ROOTSTOCK", chain_id=33, amount=str(AMOUNT)))
+    made = bases.rootstock_terms()
     ends = [evm.claimed(made[side], made, evm.REFUNDED) for side in ("source", "destination")]
     unfunded = _attested(proof(made, *ends), _refund(made))
     yield refused("statement/unfunded-and-refunded", "statement", unfunded)

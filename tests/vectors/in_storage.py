@@ -9,7 +9,8 @@ import rlp  # type: ignore[import-untyped]  # ships no types
 from eth_utils.crypto import keccak
 from trie.hexary import HexaryTrie
 
-from vectors import evm, invoices
+from vectors import evm
+from vectors.bases import bob_terms, rootstock_terms, to_lightning
 from vectors.documents import AMOUNT, Document, proof, terms
 from vectors.evm import Block
 from vectors.vector import Vector, refused, valid
@@ -26,55 +27,47 @@ def vectors() -> Iterator[Vector]:
     yield from _limits()
 
 
-def _made() -> Document:
-    return terms(evm.leg(), invoices.leg())
-
-
-def _with(evidence: Document) -> Document:
-    return proof(_made(), evidence, invoices.payment())
-
-
 def _base(status: Any = 2, **given: Any) -> Document:
-    made = _made()
+    made = bob_terms()
     return evm.storage_evidence(made["source"], made, status, **given)
 
 
 def _ends() -> Iterator[Vector]:
-    yield valid("evm-storage/claimed", _with(_base()))
-    yield valid("evm-storage/refunded", proof(_made(), _base(3), None), "refunded")
-    yield valid("evm-storage/large-state", _with(_base(neighbours=200)))
-    yield valid("evm-storage/only-entry", _with(_base(neighbours=0)))
-    made = terms(evm.leg(), evm.leg(layer="ROOTSTOCK", chain_id=33, amount=str(AMOUNT)))
+    yield valid("evm-storage/claimed", to_lightning(_base()))
+    yield valid("evm-storage/refunded", proof(bob_terms(), _base(3), None), "refunded")
+    yield valid("evm-storage/large-state", to_lightning(_base(neighbours=200)))
+    yield valid("evm-storage/only-entry", to_lightning(_base(neighbours=0)))
+    made = rootstock_terms()
     both = [evm.storage_evidence(made[side], made) for side in ("source", "destination")]
     yield valid("evm-storage/both-legs", proof(made, *both))
-    yield refused("evm-storage/refunded-and-paid", "outcome", _with(_base(3)))
+    yield refused("evm-storage/refunded-and-paid", "outcome", to_lightning(_base(3)))
     for status in (0, 1, 4, 255, 2**64):
-        yield refused(f"evm-storage/status-{status}", "lock_status", _with(_base(status)))
+        yield refused(f"evm-storage/status-{status}", "lock_status", to_lightning(_base(status)))
 
 
 def _locks() -> Iterator[Vector]:
-    other = terms(evm.leg(), invoices.leg(), swap_id="99" * 16)
+    other = bob_terms(swap_id="99" * 16)
     evidence = evm.storage_evidence(other["source"], other)
-    yield refused("evm-storage/of-another-swap", "lock_id", _with(evidence))
+    yield refused("evm-storage/of-another-swap", "lock_id", to_lightning(evidence))
     own = _base()["lock_id"]
-    yield refused("evm-storage/status-of-another-lock", "storage_inclusion", _with(evidence | {"lock_id": own}))
-    yield refused("evm-storage/another-layer", "layer", _with(_base() | {"protocol": "ROOTSTOCK"}))
-    foreign = evm.storage_evidence(evm.leg(contract="77" * 20), _made())
-    yield refused("evm-storage/of-a-foreign-contract", "state_inclusion", _with(foreign))
+    yield refused("evm-storage/status-of-another-lock", "storage_inclusion", to_lightning(evidence | {"lock_id": own}))
+    yield refused("evm-storage/another-layer", "layer", to_lightning(_base() | {"protocol": "ROOTSTOCK"}))
+    foreign = evm.storage_evidence(evm.leg(contract="77" * 20), bob_terms())
+    yield refused("evm-storage/of-a-foreign-contract", "state_inclusion", to_lightning(foreign))
     there = terms(evm.leg(), evm.leg(layer="ROOTSTOCK", chain_id=30, amount=str(AMOUNT)), network="mainnet")
     on_rootstock = proof(there, None, evm.storage_evidence(there["destination"], there))
     yield refused("evm-storage/on-rootstocks-mainnet", "evidence", on_rootstock)
-    receipt = evm.claimed(_made()["source"], _made())
+    receipt = evm.claimed(bob_terms()["source"], bob_terms())
     yield refused(
-        "evm-storage/header-of-another-state", "state_inclusion", _with(_base() | {"header": receipt["header"]})
+        "evm-storage/header-of-another-state", "state_inclusion", to_lightning(_base() | {"header": receipt["header"]})
     )
-    yield refused("evm-storage/malformed-header", "header", _with(_base() | {"header": "c0"}))
+    yield refused("evm-storage/malformed-header", "header", to_lightning(_base() | {"header": "c0"}))
 
 
 def _accounts() -> Iterator[Vector]:
     nodes: list[str] = _base()["account_proof"]
     yield from _paths("account_proof", "state_inclusion", nodes)
-    made = _made()
+    made = bob_terms()
     contract = bytes.fromhex(made["source"]["contract"])
     trie = evm.storage({evm.lock_id(made["source"], made): 2})
     root, code = trie.root_hash, keccak(b"code")
@@ -91,31 +84,31 @@ def _accounts() -> Iterator[Vector]:
     for name, account in wrong.items():
         block = Block(state={contract: rlp.encode(account)})
         evidence = _base(block=block)
-        yield refused(f"evm-storage/account-with-{name}", "state_inclusion", _with(evidence))
+        yield refused(f"evm-storage/account-with-{name}", "state_inclusion", to_lightning(evidence))
     string = _base(block=Block(state={contract: rlp.encode(b"account" * 9)}))
-    yield refused("evm-storage/account-that-is-a-string", "state_inclusion", _with(string))
+    yield refused("evm-storage/account-that-is-a-string", "state_inclusion", to_lightning(string))
     more = _base(block=Block(state={contract: evm.account(trie) + b"\x00"}))
-    yield refused("evm-storage/account-followed-by-a-byte", "state_inclusion", _with(more))
+    yield refused("evm-storage/account-followed-by-a-byte", "state_inclusion", to_lightning(more))
     empty = _base(block=Block(state={contract: evm.account(HexaryTrie({}))}))
-    yield refused("evm-storage/account-without-storage", "storage_inclusion", _with(empty))
+    yield refused("evm-storage/account-without-storage", "storage_inclusion", to_lightning(empty))
     rich = _base(block=Block(state={contract: evm.account(trie, nonce=2**64 - 1, balance=2**256 - 1)}))
-    yield valid("evm-storage/account-with-the-largest-numbers", _with(rich))
+    yield valid("evm-storage/account-with-the-largest-numbers", to_lightning(rich))
 
 
 def _slots() -> Iterator[Vector]:
-    yield refused("evm-storage/short-leaf-under-its-hash", "storage_inclusion", _with(_with_a_short_leaf()))
+    yield refused("evm-storage/short-leaf-under-its-hash", "storage_inclusion", to_lightning(_with_a_short_leaf()))
     yield from _paths("storage_proof", "storage_inclusion", _base()["storage_proof"])
     for name, status in {
         "list": [2],
         "leading-zero": b"\x00\x02",
         "33-bytes": b"\x02" + bytes(32),
     }.items():
-        yield refused(f"evm-storage/status-as-{name}", "storage_inclusion", _with(_base(status)))
+        yield refused(f"evm-storage/status-as-{name}", "storage_inclusion", to_lightning(_base(status)))
 
 
 def _with_a_short_leaf() -> Document:
     """The status in a leaf of fewer than 32 bytes, to which a branch refers by its hash."""
-    made = _made()
+    made = bob_terms()
     own = evm.lock_id(made["source"], made)
     digits = evm.slot(own).hex()
     # An extension of 21 digits, a branch, and a leaf with the other 42.
@@ -143,13 +136,13 @@ def _paths(field: str, reason: str, nodes: list[str]) -> Iterator[Vector]:
         "changed-leaf": [*nodes[:-1], nodes[-1][:-2] + "00"],
     }
     for name, given in wrong.items():
-        yield refused(f"evm-storage/{field}-with-{name}", reason, _with(_base() | {field: given}))
+        yield refused(f"evm-storage/{field}-with-{name}", reason, to_lightning(_base() | {field: given}))
 
 
 def _limits() -> Iterator[Vector]:
     for field in ("account_proof", "storage_proof"):
-        yield refused(f"format/{field}-of-65-nodes", "format", _with(_base() | {field: ["00"] * 65}))
-        yield refused(f"format/{field}-with-a-long-node", "format", _with(_base() | {field: ["00" * 533]}))
+        yield refused(f"format/{field}-of-65-nodes", "format", to_lightning(_base() | {field: ["00"] * 65}))
+        yield refused(f"format/{field}-with-a-long-node", "format", to_lightning(_base() | {field: ["00" * 533]}))
         without = {name: value for name, value in _base().items() if name != field}
-        yield refused(f"format/evm-storage-without-{field}", "format", _with(without))
-    yield refused("format/lock-id-of-31-bytes", "format", _with(_base() | {"lock_id": "11" * 31}))
+        yield refused(f"format/evm-storage-without-{field}", "format", to_lightning(without))
+    yield refused("format/lock-id-of-31-bytes", "format", to_lightning(_base() | {"lock_id": "11" * 31}))

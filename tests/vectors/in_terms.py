@@ -38,7 +38,7 @@ def _signatures() -> Iterator[Vector]:
     flipped = f"{int(signature['signature'][:2], 16) ^ 1:02x}{signature['signature'][2:]}"
     yield refused("terms/changed-signature", "terms_signature", _with(base, signature | {"signature": flipped}))
     yield refused("terms/zero-signature", "terms_signature", _with(base, signature | {"signature": "00" * 64}))
-    by_ecdsa = bases.bob_to_lightning(terms(evm.leg(), invoices.leg(), provider=PROVIDER.compressed.hex()))
+    by_ecdsa = bases.bob_to_lightning(bases.bob_terms(provider=PROVIDER.compressed.hex()))
     yield valid("terms/signed-by-ecdsa", by_ecdsa)
     ecdsa = by_ecdsa["attestations"][0]
     r, s = ecdsa["signature"][:64], int(ecdsa["signature"][64:], 16)
@@ -47,9 +47,9 @@ def _signatures() -> Iterator[Vector]:
     yield refused(
         "terms/bip-340-scheme-for-an-ecdsa-key", "terms_signature", _with(by_ecdsa, ecdsa | {"scheme": "bip340"})
     )
-    no_point = bases.bob_to_lightning(terms(evm.leg(), invoices.leg(), provider="02" + "ff" * 32))
+    no_point = bases.bob_to_lightning(bases.bob_terms(provider="02" + "ff" * 32))
     yield refused("terms/ecdsa-key-that-is-not-on-the-curve", "terms_signature", no_point)
-    off_curve = bases.bob_to_lightning(terms(evm.leg(), invoices.leg(), provider="ff" * 32))
+    off_curve = bases.bob_to_lightning(bases.bob_terms(provider="ff" * 32))
     yield refused("terms/key-that-is-not-on-the-curve", "terms_signature", off_curve)
 
 
@@ -109,8 +109,7 @@ def _policies() -> Iterator[Vector]:
 
 def _signed(**changes: Document | str) -> Document:
     """The proof of other terms, signed, with evidence that fits them."""
-    made = terms(evm.leg(), invoices.leg()) | changes
-    return proof(made, evm.claimed(made["source"], made), invoices.payment())
+    return bases.bob_to_lightning(bases.bob_terms(**changes))
 
 
 def _with(base: Document, attestation: Document) -> Document:

@@ -73,7 +73,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "restore": ("journal_commands:restore", "Build a lost journal again, with its open transfers."),
     "proof verify": ("proof_commands:verify", "Check a proof, and show what it proves and what it leaves open."),
-    "proof audit": ("proof_auditing:audit", "Check many proofs, count each payment once, and sum."),
+    "proof audit": ("proof_audit:audit", "Check many proofs, count each leg once, and sum."),
     "proof policy": ("proof_policy:template", "Print a commented policy file for proof verify and proof audit."),
     "proof complete": (
         "proof_completion:complete",

@@ -21,6 +21,9 @@ __all__ = ["AuditReport"]
 
 _LISTED: Final = 20
 """Lines of each kind that people are shown. The JSON object has all."""
+_CONTESTED: Final = (
+    "several swaps claim the same money, or two proofs show different ends of it: a sum has it once, the largest amount"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +60,19 @@ class AuditReport:
 
     @property
     def problem(self) -> tuple[Layer2Error | None, ExitStatus | None]:
-        """Why not every proof is counted. A refusal decides the exit status before anything that is only missing."""
+        """Why an auditor has to look. A refusal decides the exit status before anything that is only missing."""
         reasons, kinds = self.reasons, {each.why for each in self.not_accepted}
-        if not reasons:
+        contested = len(self.audit.contested)
+        if not reasons and not contested:
             return None, None
-        counts = ", ".join(f"{count} {code}" for code, count in reasons.items())
-        message = f"{sum(reasons.values())} of {self.files} proofs are not counted: {counts}"
-        if self.audit.duplicates or Why.REFUSED in kinds:
+        parts = []
+        if reasons:
+            counts = ", ".join(f"{count} {code}" for code, count in reasons.items())
+            parts.append(f"{sum(reasons.values())} of {self.files} proofs are not counted: {counts}")
+        if contested:
+            parts.append(f"{contested} leg is contested" if contested == 1 else f"{contested} legs are contested")
+        message = "; ".join(parts)
+        if contested or self.audit.duplicates or Why.REFUSED in kinds:
             return Layer2Error(message, code="not_all_accepted"), None
         problem = ProofUndecided(message)
         if Why.UNDECIDED in kinds:
@@ -87,7 +96,18 @@ class AuditReport:
             "completed": [_entry_data(each) for each in found.completed],
             "refunded": [_entry_data(each) for each in found.refunded],
             "duplicates": [
-                {**_named(each.entry), "shared": each.shared, "first": each.first.name} for each in found.duplicates
+                {**_named(each.entry), "outcome": each.entry.outcome.value, "listed": each.listed.name}
+                for each in found.duplicates
+            ],
+            "contested": [
+                {
+                    **fields_of(leg, "network", "name"),
+                    "claims": [
+                        {**_named(each.entry), "outcome": each.entry.outcome.value, "amount": each.leg.amount}
+                        for each in leg.claims
+                    ],
+                }
+                for leg in found.contested
             ],
             "not_accepted": [
                 {
@@ -111,7 +131,8 @@ class AuditReport:
         noun = "proof" if self.files == 1 else "proofs"
         yield (
             f"{self.files:,} {noun}: {len(found.completed):,} completed, {len(found.refunded):,} refunded, "
-            f"{len(found.duplicates):,} duplicates, {len(self.not_accepted):,} not accepted; {at_time(self.time)}"
+            f"{len(found.duplicates):,} duplicates, {len(self.not_accepted):,} not accepted; "
+            f"{len(found.contested):,} contested legs; {at_time(self.time)}"
         )
         for key, value in policy_data(self.policy).items():
             yield f"  {'policy':<12} {key}: {', '.join(value) if isinstance(value, list) else value}"
@@ -121,7 +142,21 @@ class AuditReport:
             yield f"  {'not counted':<12} {count:,} {code}"
         yield from _some("refunded", [f"{each.name}: {sat(each.amount)}, in no sum" for each in found.refunded])
         yield from _some(
-            "duplicate", [f"{each.entry.name}: has the {each.shared} of {each.first.name}" for each in found.duplicates]
+            "duplicate",
+            [
+                f"{each.entry.name}: {each.entry.outcome.value}, of the swap of {each.listed.name}"
+                for each in found.duplicates
+            ],
+        )
+        if found.contested:
+            yield f"  {'contested':<12} {_CONTESTED}"
+        yield from _some(
+            "contested",
+            [
+                f"{leg.name}: {each.entry.name}, {each.entry.outcome.value}, {sat(each.leg.amount)}"
+                for leg in found.contested
+                for each in leg.claims
+            ],
         )
         yield from _some("not accepted", [f"{each.name}: [{each.code}] {each.text}" for each in self.not_accepted])
         if found.totals:
@@ -141,7 +176,9 @@ def _entry_data(entry: Entry) -> dict[str, object]:
     return {
         **_named(entry),
         "amount": entry.amount,
-        "keys": list(entry.keys),
+        "payment_hash": entry.payment_hash.hex(),
+        "swap_id": str(entry.swap_id),
+        "legs": [leg.name for leg in entry.legs],
         "blocks": {block.layer.value: _known(block) for block in entry.blocks},
     }
 

@@ -1,5 +1,5 @@
-"""Many proofs, read from files or a stream and checked on all cores. A proof that cannot be read or is refused is an
-answer like another, and stops nothing."""
+"""Many proofs, checked on all cores. A proof that cannot be read or is refused is an answer like another, and stops
+nothing."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from multiprocessing import connection
-from pathlib import Path
-from typing import BinaryIO, Final, TypeAlias
+from typing import Final, TypeAlias
 
+from layer2.cli.proof_file import Given, read
 from layer2.cli.proof_verdict import HEADER, judged
 from layer2.errors import FormatError, InvalidRequest, Layer2Error, ProofRefused
 from layer2.proofs.audit import Entry, entry_of
@@ -26,37 +26,11 @@ from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.proofs.policy import ProofPolicy
 from layer2.proofs.report import ProofReport
 
-__all__ = [
-    "Ask",
-    "Checked",
-    "Given",
-    "NotAccepted",
-    "Why",
-    "accepted",
-    "check_all",
-    "checked",
-    "given",
-    "not_accepted",
-    "read",
-]
+__all__ = ["Ask", "Checked", "NotAccepted", "Why", "accepted", "check_all", "checked", "not_accepted"]
 
-_SUFFIX: Final = ".json"
-_LONGEST_LINE: Final = 1_000_001
-"""One byte more than a proof may have, so that a longer one is refused as too long."""
 _CHUNK: Final = 16
 _ALONE: Final = 64
 """As many proofs are checked before other processes would have started."""
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """A proof that is not read yet."""
-
-    name: str
-    """How the audit names it."""
-    path: Path | None
-    line: bytes = b""
-    """The proof itself, if there is no path."""
 
 
 class Why(Enum):
@@ -86,66 +60,6 @@ class NotAccepted:
 Checked: TypeAlias = Entry | NotAccepted
 Ask: TypeAlias = Callable[[Given, Entry], Awaitable[Checked]]
 """Ask the verifier's nodes about a proof that holds without them."""
-
-
-def given(paths: Iterable[Path], stream: BinaryIO | None) -> Iterator[Given]:
-    """The proofs that the paths name, in their order, and then those of the stream, one on each line.
-
-    Of a folder, these are its files ``*.json`` and those of its folders, in the order of their names' bytes. Links to
-    folders are not followed.
-    """
-    for path in paths:
-        # Path.is_dir raises for a name that is too long, and for a folder that may not be searched.
-        if os.path.isdir(path):
-            yield from _folder(path)
-        else:
-            yield Given(_name(path), path)
-    if stream is not None:
-        yield from _lines(stream)
-
-
-def _folder(folder: Path) -> Iterator[Given]:
-    # Not by recursion: the limit of the interpreter is below the depth that a stranger's archive can have.
-    waiting = [_files(folder)]
-    while waiting:
-        found = next(waiting[-1], None)
-        if found is None:
-            waiting.pop()
-        elif isinstance(found, Given):
-            yield found
-        else:
-            waiting.append(_files(found))
-
-
-def _files(folder: Path) -> Iterator[Given | Path]:
-    """The proofs in a folder, and its folders, in the order of their names' bytes."""
-    try:
-        with os.scandir(folder) as found:
-            entries = sorted(found, key=lambda each: os.fsencode(each.name))
-    except OSError:
-        # Reading it as a file reports why it cannot be read.
-        yield Given(_name(folder), folder)
-        return
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            yield Path(entry.path)
-        elif entry.name.endswith(_SUFFIX):
-            yield Given(_name(entry.path), Path(entry.path))
-
-
-def _lines(stream: BinaryIO) -> Iterator[Given]:
-    for number in itertools.count(1):
-        line = rest = stream.readline(_LONGEST_LINE)
-        if not line:
-            return
-        while rest and not rest.endswith(b"\n"):
-            rest = stream.readline(_LONGEST_LINE)
-        yield Given(f"line {number}", None, line.removesuffix(b"\n"))
-
-
-def _name(path: str | Path) -> str:
-    """The path as text. The name of a file can be bytes that are none."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 async def check_all(
@@ -232,20 +146,6 @@ def checked(one: Given, policy: ProofPolicy, *, placed_later: bool = False) -> C
         return not_accepted(one, proof, error)
     except Exception as error:  # noqa: BLE001  # one file must not stop the audit of the others
         return NotAccepted(one.name, None, Why.REFUSED, "internal", f"internal error of layer2: {type(error).__name__}")
-
-
-def read(one: Given) -> TransferProof:
-    """Read a proof.
-
-    Raises:
-        Layer2Error: it cannot be read, or is not a proof.
-    """
-    if one.path is None:
-        return TransferProof.from_bytes(one.line)
-    if os.path.exists(one.path) and not os.path.isfile(one.path):
-        # A pipe would be waited for.
-        raise InvalidRequest("it is not a file", code="unreadable_file")
-    return TransferProof.load(one.path)
 
 
 def accepted(one: Given, proof: TransferProof, report: ProofReport) -> Checked:

@@ -355,10 +355,9 @@ class BitcoinLeg(Leg):
         """``BTC``."""
         return BTC.code
 
-    def money_name(self, evidence: LegEvidence | None, owed: Owed) -> str | None:
+    def money_name(self, evidence: LegEvidence, owed: Owed) -> str:
         """The output that the evidence spends. The terms do not name it: a script can be funded twice."""
-        if not isinstance(evidence, BitcoinSpendEvidence):
-            return None
+        assert isinstance(evidence, BitcoinSpendEvidence), "checked evidence"
         return f"output {decode_transaction(evidence.transaction).inputs[evidence.input].prevout}"
 
 

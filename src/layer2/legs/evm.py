@@ -306,7 +306,7 @@ class EvmLeg(Leg):
             return LAYERS[self.protocol].native_asset
         return to_checksum(self.token, self.chain_id)
 
-    def money_name(self, evidence: LegEvidence | None, owed: Owed) -> str:
+    def money_name(self, evidence: LegEvidence, owed: Owed) -> str:
         """The ``lock_id``, which commits to the chain and to the terms, and not to their signature."""
         return f"lock_id 0x{self.lock(owed.payment_hash, owed.terms_hash).lock_id.hex()}"
 

@@ -278,14 +278,11 @@ class Leg(ABC):
         """What the leg moves: ``BTC``, the chain's own coin, or the token's address with its check sum."""
 
     @abstractmethod
-    def money_name(self, evidence: LegEvidence | None, owed: Owed) -> str | None:
+    def money_name(self, evidence: LegEvidence, owed: Owed) -> str:
         """What names the leg's money: the money of two legs with one name is the same, and is counted once.
 
         Args:
-            evidence: checked evidence of the leg, if there is any.
-
-        Returns:
-            None if the name is in the evidence, and there is none.
+            evidence: checked evidence of the leg.
         """
 
     def preimage_maker(self, policy: EvidencePolicy) -> PreimageMaker:

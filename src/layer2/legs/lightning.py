@@ -307,7 +307,7 @@ class LightningLeg(Leg):
         """``BTC``."""
         return BTC.code
 
-    def money_name(self, evidence: LegEvidence | None, owed: Owed) -> str:
+    def money_name(self, evidence: LegEvidence, owed: Owed) -> str:
         """The payment hash: the preimage of one payment of a hash shows nothing about another one."""
         return f"payment_hash {owed.payment_hash.hex()}"
 

@@ -1,26 +1,42 @@
-"""Many proofs together: which of them are of one payment, and what each party paid and received. Pure.
+"""Many proofs together: what each party paid and received, which proofs are of one swap, and which swaps claim the
+same money. Pure.
 
-A proof shows one transfer, and nothing prevents several proofs of one payment: the provider can sign the same terms
-again, two terms can have one swap id, and several locks can have one payment hash.
+A proof shows one swap, and nothing prevents several proofs of the same money. The provider can sign the same terms
+again. The preimage of one Lightning payment, and the spend of one Bitcoin output, fit every swap under that payment
+hash, and anyone can make another swap under a hash that is public. A lock on an EVM chain fits one swap only, because
+its id commits to the terms.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Final
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from layer2.errors.base import InvalidRequest
+from layer2.legs.evidence import LegEvidence
+from layer2.legs.shown import Owed
+from layer2.legs.views import Side
 from layer2.model.layers import Layer2ProtocolType
-from layer2.model.transactions import Finality
+from layer2.model.transactions import Finality, SwapId
 from layer2.proofs.model import ProofOutcome, TransferProof, owed_of
 from layer2.proofs.policy import ProofLevel
 from layer2.proofs.report import LegReport, ProofReport
 from layer2.terms.documents import Terms
 
-__all__ = ["Audit", "Duplicate", "Entry", "Party", "PlacedBlock", "Total", "audit", "entry_of"]
-
-_SWAP_ID: Final = "swap_id"
+__all__ = [
+    "Audit",
+    "Claim",
+    "ContestedLeg",
+    "Duplicate",
+    "EndedLeg",
+    "Entry",
+    "Party",
+    "PlacedBlock",
+    "Total",
+    "audit",
+    "entry_of",
+]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -35,6 +51,10 @@ class Party:
     """``account``, or ``provider``: the signer of the terms, who also has the accounts of one side."""
     key: str
     """The account's address, the Lightning node's key, the key of a Bitcoin leg, or the provider's key."""
+
+
+_Row: TypeAlias = tuple[Party, str]
+"""A party and an asset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +83,22 @@ class PlacedBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class EndedLeg:
+    """A leg whose end a proof shows."""
+
+    name: str
+    """``lock_id``, ``output`` or ``payment_hash``, and its value: the name of the money, as of ``Leg.money_name``."""
+    side: Side
+    """The taker's: ``PAYER`` for a source, ``PAYEE`` for a destination."""
+    amount: int
+    """Satoshi."""
+    accounts: tuple[Total, ...]
+    """What the leg's parties paid and received, if it was collected."""
+    provider: Total
+    """What the signer of the terms paid or received then."""
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """What an audit needs of one accepted proof."""
 
@@ -70,36 +106,56 @@ class Entry:
     """The file, or the place in a stream."""
     proof_id: bytes
     network: str
-    provider: bytes
-    """The key that signed the terms."""
+    swap: bytes
+    """The hash of the terms. A swap's id does not name it: the taker chooses the id, and knows those of strangers
+    from their proofs."""
+    swap_id: SwapId
+    payment_hash: bytes
     outcome: ProofOutcome
     amount: int
     """Satoshi that the destination receives."""
+    legs: tuple[EndedLeg, ...]
     blocks: tuple[PlacedBlock, ...]
     """Of the legs whose evidence names a block."""
-    keys: tuple[str, ...]
-    """What names the payment: ``payment_hash``, ``swap_id``, ``lock_id`` or ``output``, and its value."""
-    movements: tuple[Total, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """A proof of a payment that an earlier proof has shown."""
+    """A proof of a swap that another proof shows."""
 
     entry: Entry
-    first: Entry
-    """The proof that counts."""
-    shared: str
-    """The first of the keys that both have."""
+    listed: Entry
+    """The proof of the swap that is listed as completed or refunded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A proof, and the leg in it that is contested."""
+
+    entry: Entry
+    leg: EndedLeg
+
+
+@dataclass(frozen=True, slots=True)
+class ContestedLeg:
+    """Money that several swaps claim, or whose end two proofs show differently. It was paid once, or not at all."""
+
+    network: str
+    name: str
+    """See ``EndedLeg.name``."""
+    claims: tuple[Claim, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """The proofs of an audit, each in one of three lists, and the sums of the first one."""
+    """The proofs of an audit, each in one of the first three lists, and the sums."""
 
     completed: tuple[Entry, ...]
+    """One proof for each swap."""
     refunded: tuple[Entry, ...]
+    """One proof for each swap that no proof shows as completed."""
     duplicates: tuple[Duplicate, ...]
+    contested: tuple[ContestedLeg, ...]
     totals: tuple[Total, ...]
     """By party and asset, of the completed transfers."""
 
@@ -117,88 +173,130 @@ def entry_of(name: str, proof: TransferProof, report: ProofReport) -> Entry:
     if report.outcome is ProofOutcome.PARTIAL:
         raise InvalidRequest("a proof of one leg cannot be counted: it shows no completed transfer", code="one_leg")
     terms = report.terms
-    owed = owed_of(terms)
-    legs = ((terms.source, proof.source_leg), (terms.destination, proof.destination_leg))
-    names = [leg.money_name(evidence, of_leg) for (leg, evidence), of_leg in zip(legs, owed, strict=True)]
-    keys = [f"payment_hash {terms.payment_hash.hex()}", f"{_SWAP_ID} {terms.swap_id}", *filter(None, names)]
+    source, destination = owed_of(terms)
+    legs = (
+        (report.source, proof.source_leg, source),
+        (report.destination, proof.destination_leg, destination),
+    )
     return Entry(
         name=name,
         proof_id=proof.proof_id,
         network=terms.network,
-        provider=terms.provider,
+        swap=source.terms_hash,
+        swap_id=terms.swap_id,
+        payment_hash=terms.payment_hash,
         outcome=report.outcome,
         amount=terms.amount,
+        legs=tuple([_ended(terms, leg, evidence, owed) for leg, evidence, owed in legs if evidence is not None]),
         blocks=tuple(
             [
                 PlacedBlock(leg.protocol, leg.header.hash, leg.level, leg.finality_reached)
-                for leg in (report.source, report.destination)
+                for leg, _, _ in legs
                 if leg.header is not None
             ]
         ),
-        keys=tuple(dict.fromkeys(keys)),
-        movements=(
-            *_movements(terms, report.source, terms.source_amount),
-            *_movements(terms, report.destination, terms.amount),
-            _movement(terms, report.source, "provider", terms.provider.hex(), received=terms.source_amount),
-            _movement(terms, report.destination, "provider", terms.provider.hex(), paid=terms.amount),
-        ),
     )
 
 
-def audit(entries: Iterable[Entry]) -> Audit:
-    """Count each payment once, and sum the completed transfers.
-
-    Two proofs are of one payment if they share a key on one network, and a swap id also of one provider: the taker
-    chooses the id, and knows those of strangers from their proofs. The first in the given order counts. A refund counts
-    only if it shares no key with a completed transfer, wherever that one is in the order: a refund that a stranger adds
-    cannot take a transfer out of the sums.
-    """
-    counted: dict[tuple[str, bytes, str], Entry] = {}
-    lists: dict[ProofOutcome, list[Entry]] = {ProofOutcome.COMPLETED: [], ProofOutcome.REFUNDED: []}
-    duplicates: list[tuple[int, Duplicate]] = []
-    # A stable sort: the order within each outcome stays.
-    for place, entry in sorted(enumerate(entries), key=lambda each: each[1].outcome is ProofOutcome.REFUNDED):
-        scoped = {(entry.network, entry.provider if key.startswith(_SWAP_ID) else b"", key): key for key in entry.keys}
-        shared = next((each for each in scoped if each in counted), None)
-        if shared is not None:
-            duplicates.append((place, Duplicate(entry, counted[shared], scoped[shared])))
-            continue
-        counted.update(dict.fromkeys(scoped, entry))
-        lists[entry.outcome].append(entry)
-    completed = lists[ProofOutcome.COMPLETED]
-    return Audit(
-        completed=tuple(completed),
-        refunded=tuple(lists[ProofOutcome.REFUNDED]),
-        duplicates=tuple([each for _, each in sorted(duplicates, key=lambda pair: pair[0])]),
-        totals=_totals(completed),
-    )
-
-
-def _totals(completed: Iterable[Entry]) -> tuple[Total, ...]:
-    sums: dict[tuple[Party, str], Total] = {}
-    for entry in completed:
-        for move in entry.movements:
-            place = (move.party, move.asset)
-            before = sums.get(place)
-            sums[place] = move if before is None else _added(before, move)
-    return tuple([sums[place] for place in sorted(sums)])
-
-
-def _added(before: Total, move: Total) -> Total:
-    return replace(
-        before,
-        paid=before.paid + move.paid,
-        received=before.received + move.received,
-        payments=before.payments + move.payments,
-    )
-
-
-def _movements(terms: Terms, leg: LegReport, amount: int) -> list[Total]:
-    payer, payee = leg.leg.parties
-    paid = [] if payer is None else [_movement(terms, leg, "account", payer, paid=amount)]
-    return [*paid, _movement(terms, leg, "account", payee, received=amount)]
+def _ended(terms: Terms, report: LegReport, evidence: LegEvidence, owed: Owed) -> EndedLeg:
+    payer, payee = report.leg.parties
+    amount, side, key = owed.amount, owed.taker_side, terms.provider.hex()
+    paid = [] if payer is None else [_movement(terms, report, "account", payer, paid=amount)]
+    received = _movement(terms, report, "account", payee, received=amount)
+    own = {"received": amount} if side is Side.PAYER else {"paid": amount}
+    provider = _movement(terms, report, "provider", key, **own)
+    return EndedLeg(report.leg.money_name(evidence, owed), side, amount, (*paid, received), provider)
 
 
 def _movement(terms: Terms, leg: LegReport, role: str, key: str, *, paid: int = 0, received: int = 0) -> Total:
     party = Party(terms.network, leg.protocol.value, role, key)
     return Total(party, leg.leg.asset, paid, received, payments=1)
+
+
+def audit(entries: Iterable[Entry]) -> Audit:
+    """List one proof of each swap, list what is contested, and sum the completed transfers.
+
+    The order of the entries is that of the lists, and changes nothing else. Of the proofs of one swap, one that shows
+    it completed is listed; of several such, the one with the smallest id.
+
+    What a party paid, or received, counts once for each lock, Bitcoin output and payment hash. If swaps claim different
+    amounts of it, the largest counts. Another proof therefore never makes a sum smaller: not a small swap that someone
+    makes under the payment hash of a larger one, nor a large swap that pays someone else. Nor can several swaps with
+    one payment hash make a sum larger than as many with hashes of their own.
+    """
+    given = tuple(entries)
+    listed: dict[bytes, int] = {}
+    for place in sorted(range(len(given)), key=lambda each: _rank(given[each])):
+        listed.setdefault(given[place].swap, place)
+    legs = _claims(given)
+    chosen = [given[place] for place in sorted(listed.values())]
+    return Audit(
+        completed=tuple([each for each in chosen if each.outcome is ProofOutcome.COMPLETED]),
+        refunded=tuple([each for each in chosen if each.outcome is ProofOutcome.REFUNDED]),
+        duplicates=tuple(
+            [
+                Duplicate(each, given[listed[each.swap]])
+                for place, each in enumerate(given)
+                if listed[each.swap] != place
+            ]
+        ),
+        contested=tuple(
+            [ContestedLeg(*leg, tuple(claims)) for leg, claims in legs.items() if not _is_one_payment(claims)]
+        ),
+        totals=_totals(legs.values()),
+    )
+
+
+def _rank(entry: Entry) -> tuple[bool, bytes, int, str]:
+    # Copies of one file have one id. The shorter name is that of the original more often, and of the earlier line.
+    return entry.outcome is ProofOutcome.REFUNDED, entry.proof_id, len(entry.name), entry.name
+
+
+def _claims(entries: Iterable[Entry]) -> dict[tuple[str, str], list[Claim]]:
+    """The claims of each leg, by network and name, in that order."""
+    claims: dict[tuple[str, str], list[Claim]] = {}
+    for entry in entries:
+        for leg in entry.legs:
+            claims.setdefault((entry.network, leg.name), []).append(Claim(entry, leg))
+    return dict(sorted(claims.items(), key=lambda each: each[0]))
+
+
+def _is_one_payment(claims: Sequence[Claim]) -> bool:
+    """Whether one payment explains all claims.
+
+    It can be the destination of one swap and the source of another: the first provider pays the second one's invoice.
+    """
+    if len(claims) == 1:
+        return True
+    swaps = {(claim.leg.side, claim.entry.swap) for claim in claims}
+    ends = {(claim.leg.accounts, claim.entry.outcome) for claim in claims}
+    return len(ends) == 1 and len(swaps) == len({side for side, _ in swaps})
+
+
+def _totals(legs: Iterable[Sequence[Claim]]) -> tuple[Total, ...]:
+    sums: dict[_Row, Total] = {}
+    for claims in legs:
+        for move in _movements(claims):
+            row = (move.party, move.asset)
+            sums[row] = _added(sums[row], move) if row in sums else move
+    return tuple([sums[row] for row in sorted(sums)])
+
+
+def _movements(claims: Sequence[Claim]) -> Iterable[Total]:
+    """What each party paid and received in one leg: the largest amount that a completed swap claims."""
+    completed = [claim.leg for claim in claims if claim.entry.outcome is ProofOutcome.COMPLETED]
+    moves = [move for leg in completed for move in (*leg.accounts, leg.provider)]
+    if len(completed) < 2:
+        return moves
+    moves.sort(key=lambda each: each.paid + each.received)
+    return {(each.party, each.asset, each.paid > 0): each for each in moves}.values()
+
+
+def _added(before: Total, move: Total) -> Total:
+    return Total(
+        before.party,
+        before.asset,
+        before.paid + move.paid,
+        before.received + move.received,
+        before.payments + move.payments,
+    )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import stat
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -126,20 +128,18 @@ class TransferProof:
         )
 
     def save(self, path: str | Path) -> Path:
-        """Write the proof to a file atomically; return the path.
+        """Write the proof to a file atomically and durably; return the path.
+
+        A file of yours that it replaces keeps its mode. A link is replaced, and not followed.
 
         Raises:
+            FormatError: as ``to_bytes``.
             InvalidRequest: ``path`` is not a path.
             ProofError: the file cannot be written.
         """
-        target = _path(path)
-        partial = target.with_name(f".{target.name}.partial")
+        target, data = _path(path), self.to_bytes()
         try:
-            with partial.open("wb") as file:
-                file.write(self.to_bytes())
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(target)
+            _replace_file(target, data)
         except OSError as error:
             raise ProofError(
                 f"{target} cannot be written: {error.strerror}",
@@ -200,6 +200,41 @@ def _path(path: str | Path) -> Path:
     if not isinstance(path, str | Path):
         raise InvalidRequest(f"a {type(path).__name__} is not a path", remedy="pass a str or a pathlib.Path")
     return Path(path)
+
+
+def _replace_file(path: Path, data: bytes) -> None:
+    """Write a file so that the name leads to the old content or to the new one, also after a power failure."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # Whoever can write to the folder does not know the name, so cannot put a link there.
+        partial = f".{os.urandom(8).hex()}.partial"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(partial, flags, 0o666, dir_fd=folder)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                mode = _own_mode(path)
+                if mode is not None:
+                    os.fchmod(descriptor, mode)
+                file.write(data)
+                file.flush()
+                os.fsync(descriptor)
+            os.replace(partial, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(partial, dir_fd=folder)
+            raise
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _own_mode(path: Path) -> int | None:
+    """The permissions of a file of this user; None if there is no such file, or it is not a regular one."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return None
+    return stat.S_IMODE(found.st_mode) if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() else None
 
 
 def owed_of(terms: Terms) -> tuple[Owed, Owed]:

@@ -1,4 +1,4 @@
-"""``layer2 proof audit``: checks many proofs under one policy, counts each payment once, and sums."""
+"""``layer2 proof audit``: checks many proofs under one policy, counts each leg once, and sums."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,19 +14,8 @@ from typing import TypeAlias
 
 from layer2.cli.output import Result
 from layer2.cli.proof_audit_report import AuditReport
-from layer2.cli.proof_batches import (
-    Ask,
-    Checked,
-    Given,
-    NotAccepted,
-    Why,
-    accepted,
-    check_all,
-    checked,
-    given,
-    not_accepted,
-    read,
-)
+from layer2.cli.proof_batches import Ask, Checked, NotAccepted, Why, accepted, check_all, checked, not_accepted
+from layer2.cli.proof_file import Given, given, read
 from layer2.cli.proof_headers import HeaderFile
 from layer2.cli.proof_policy import NOTHING_DECLARED, PolicyOptions, by_layer
 from layer2.cli.proof_verdict import undeclared
@@ -54,15 +43,16 @@ async def audit(
     headers: tuple[str, ...] = (),
     session: InSession,
 ) -> Result:
-    """Check many proofs, count each payment once, and sum what each party paid and received.
+    """Check many proofs, count each leg once, and sum what each party paid and received.
 
-    Two proofs are of one payment if they share a payment hash, a swap id, a lock or a Bitcoin output. The first counts,
-    in the order of the paths and of the names in a folder; the others are listed as duplicates. The sums, in satoshi,
-    are of the completed transfers that your policy accepts. Refunds are listed apart and are in no sum.
+    One proof of each swap is listed; the others are listed as duplicates. A leg is contested if several swaps claim the
+    same Lightning payment or Bitcoin output, or if two proofs show different ends of it. The sums, in satoshi, are of
+    the completed transfers that your policy accepts. They have each lock, Bitcoin output and payment hash once; if
+    swaps claim different amounts, the largest. Refunds are listed apart and are in no sum.
 
-    Exit status 0: every proof was accepted, and none is a duplicate. 1: one was refused, is not readable, shows one leg
-    only, or is a duplicate. 2: none of these, but your node cannot decide now. 4: none of these, but something is not
-    declared or a header is not confirmed: the message names the option.
+    Exit status 0: every proof was accepted, none is a duplicate, and no leg is contested. 1: one was refused, is not
+    readable, shows one leg only or is a duplicate, or a leg is contested. 2: none of these, but your node cannot decide
+    now. 4: none of these, but something is not declared or a header is not confirmed: the message names the option.
 
     Args:
         paths: Files and folders. Of a folder, the files *.json in it and in its folders are checked.
@@ -95,7 +85,8 @@ async def audit(
             answers = await check_all(proofs, first, cores=_cores(), ask=ask)
     if not answers:
         raise InvalidRequest("there is no proof: of a folder, only the files *.json are checked", code="usage")
-    entries, rest = _parted(answers)
+    entries = [each for each in answers if isinstance(each, Entry)]
+    rest = tuple([each for each in answers if isinstance(each, NotAccepted)])
     report = AuditReport(policy, auditing.audit(entries), rest, began)
     problem, ended = report.problem
     return Result(report.data, report.lines, problem=problem, ended=ended)
@@ -163,14 +154,3 @@ async def _nodes(policy: ProofPolicy, session: Session, *, final: bool) -> Async
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _parted(answers: Iterable[Checked]) -> tuple[list[Entry], tuple[NotAccepted, ...]]:
-    entries: list[Entry] = []
-    rest: list[NotAccepted] = []
-    for each in answers:
-        if isinstance(each, Entry):
-            entries.append(each)
-        else:
-            rest.append(each)
-    return entries, tuple(rest)

@@ -18,7 +18,7 @@ from unittest import mock
 import pytest
 
 from cli.running import Ran, layer2_here
-from layer2.cli.proof_batches import given
+from layer2.cli.proof_file import given
 from layer2.formats.bitcoin_block import decode_header
 from layer2.legs.evidence import BitcoinSpendEvidence
 from layer2.model.transactions import SwapId
@@ -72,6 +72,12 @@ def names(data: dict[str, Any], kind: str) -> list[str]:
     return [Path(each["file"]).name for each in data[kind]]
 
 
+def provider_on(data: dict[str, Any], layer: str) -> tuple[int, int, int]:
+    """What the provider paid and received on a layer, and in how many payments."""
+    (row,) = [each for each in data["sums"] if (each["role"], each["layer"]) == ("provider", layer)]
+    return row["paid"], row["received"], row["payments"]
+
+
 def test_a_folder_of_accepted_proofs_is_summed_and_ends_with_0(home: Path) -> None:
     for number in range(3):
         from_rootstock(number).save(home / "proofs" / f"{number}.json")
@@ -89,20 +95,44 @@ def test_a_folder_of_accepted_proofs_is_summed_and_ends_with_0(home: Path) -> No
     assert sums["LIGHTNING", "provider"] == (4 * 100_000, 0)
 
 
-def test_duplicates_are_listed_with_the_first_proof_and_the_shared_key(home: Path) -> None:
-    from_rootstock(1).save(home / "proofs" / "a.json")
-    from_rootstock(1, swap_id=SwapId("ee" * 16)).save(home / "proofs" / "b.json")
-    from_rootstock(2, swap_id=terms(1).swap_id).save(home / "proofs" / "c.json")
+def test_a_duplicate_is_listed_with_the_proof_that_counts(home: Path) -> None:
+    proof = from_rootstock(1)
+    proof.save(home / "proofs" / "transfer.json")
+    proof.save(home / "proofs" / "copy of transfer.json")
     ran = audit(home, "proofs")
     assert (ran.status, ran.envelope["error"]["code"]) == (1, "not_all_accepted")
     data = ran.envelope["data"]
-    assert data["reasons"] == {"duplicate": 2}
-    assert [(each["shared"].split()[0], Path(each["first"]).name) for each in data["duplicates"]] == [
-        ("payment_hash", "a.json"),
-        ("swap_id", "a.json"),
+    assert (data["reasons"], data["contested"]) == ({"duplicate": 1}, [])
+    assert [(Path(each["file"]).name, Path(each["listed"]).name) for each in data["duplicates"]] == [
+        ("copy of transfer.json", "transfer.json")
     ]
-    (provider,) = [each for each in data["sums"] if (each["role"], each["layer"]) == ("provider", "ROOTSTOCK")]
-    assert (provider["received"], provider["payments"]) == (100_420, 1)
+    assert provider_on(data, "ROOTSTOCK") == (0, 100_420, 1)
+
+
+def test_two_swaps_that_claim_one_lightning_payment_are_listed_and_end_with_1(home: Path) -> None:
+    proofs = {"a.json": from_rootstock(1), "b.json": from_rootstock(1, swap_id=SwapId("ee" * 16))}
+    for name, proof in proofs.items():
+        proof.save(home / "proofs" / name)
+    ran = audit(home, "proofs")
+    assert (ran.status, ran.envelope["error"]["code"]) == (1, "not_all_accepted")
+    assert ran.envelope["error"]["message"] == "1 leg is contested"
+    data = ran.envelope["data"]
+    assert (names(data, "completed"), data["reasons"], data["duplicates"]) == (["a.json", "b.json"], {}, [])
+    (leg,) = data["contested"]
+    assert (leg["network"], leg["name"]) == ("regtest", f"payment_hash {preimage_of(1).payment_hash.hex()}")
+    assert [(Path(each["file"]).name, each["outcome"], each["amount"]) for each in leg["claims"]] == [
+        (name, "completed", 100_000) for name in proofs
+    ]
+    assert {each["proof_id"] for each in leg["claims"]} == {each.proof_id.hex() for each in proofs.values()}
+    assert provider_on(data, "LIGHTNING") == (100_000, 0, 1)
+    assert provider_on(data, "ROOTSTOCK") == (0, 2 * 100_420, 2)
+    people = layer2_here("proof", "audit", "proofs", "--policy", "policy.toml", cwd=home)
+    for part in (
+        "1 contested legs",
+        "the largest amount",
+        f"{leg['name']}: proofs/b.json, completed, 100,000 sat",
+    ):
+        assert part in people.out
 
 
 def test_bad_files_are_reported_and_stop_nothing(home: Path) -> None:
@@ -147,7 +177,7 @@ def test_a_folder_may_be_deeper_than_the_interpreter_recurses(tmp_path: Path) ->
         found = [Path(each.name).name for each in given([tmp_path], None)]
     finally:
         sys.setrecursionlimit(limit)
-    assert found == ["x.json", "b.json", "c.json"]
+    assert found == ["c.json", "b.json", "x.json"]
 
 
 def test_a_file_s_name_that_is_no_text_is_reported(home: Path) -> None:
@@ -200,14 +230,15 @@ def test_standard_input_has_one_proof_on_each_line(home: Path) -> None:
     assert refused == [("line 2", "format"), ("line 3", "format")]
 
 
-def test_the_order_is_that_of_the_paths_and_of_the_names_in_a_folder(home: Path) -> None:
+def test_the_order_of_the_lists_is_that_of_the_paths_and_of_the_names_in_a_folder(home: Path) -> None:
     (home / "proofs" / "b").mkdir()
-    for name in ("c", "b/z", "a"):
-        from_rootstock(1).save(home / "proofs" / f"{name}.json")
+    for number, name in enumerate(("c", "b/z", "a")):
+        from_rootstock(number).save(home / "proofs" / f"{name}.json")
     first = audit(home, "proofs").envelope["data"]
-    assert (names(first, "completed"), names(first, "duplicates")) == (["a.json"], ["z.json", "c.json"])
-    other = audit(home, "proofs/c.json", "proofs").envelope["data"]
-    assert (names(other, "completed"), names(other, "duplicates")) == (["c.json"], ["a.json", "z.json", "c.json"])
+    assert names(first, "completed") == ["a.json", "c.json", "z.json"]
+    other = audit(home, "proofs/c.json", "proofs/b", "proofs/a.json").envelope["data"]
+    assert names(other, "completed") == ["c.json", "z.json", "a.json"]
+    assert other["sums"] == first["sums"]
 
 
 def test_one_trusted_header_and_its_headers_place_every_block_below_it(home: Path) -> None:
@@ -245,9 +276,9 @@ def test_many_proofs_are_checked_by_other_processes_with_the_same_result(home: P
     data = json.loads(finished.stdout)["data"]
     assert data["proofs"] == 103
     assert [each["file"] for each in data["completed"]] == [f"line {n}" for n in range(1, 102) if n != 51]
-    duplicates = [(each["file"], each["first"]) for each in data["duplicates"]]
+    duplicates = [(each["file"], each["listed"]) for each in data["duplicates"]]
     assert duplicates == [("line 102", "line 6"), ("line 103", "line 8")]
-    with given_lines(lines), mock.patch("layer2.cli.proof_auditing._cores", return_value=1):
+    with given_lines(lines), mock.patch("layer2.cli.proof_audit._cores", return_value=1):
         alone = audit(home, "--stdin")
     assert alone.envelope["data"] | {"checked_at": 0} == data | {"checked_at": 0}
 
