@@ -1,10 +1,10 @@
 /** The result for one file. */
 
-import type { CompletionStatement, Report } from "../src/index.js";
+import type { CompletionStatement, Judgement, Report } from "../src/index.js";
 import { satoshi, time } from "./amounts.js";
 import { code, description, element } from "./dom.js";
 import { legView } from "./leg-view.js";
-import type { Verdict } from "./verdict.js";
+import { isConfirmed, type Verdict } from "./verdict.js";
 import { OUTCOMES, POINTS, REASONS } from "./wording.js";
 
 const NOT_CONFIRMED =
@@ -21,14 +21,14 @@ const NEVER_SHOWN = [
 const MARKS = { confirmed: "✓", open: "?", refused: "✗" } as const;
 
 function appearanceOf(verdict: Verdict): keyof typeof MARKS {
-  if (verdict.kind === "valid" && verdict.isConfirmed) return "confirmed";
-  return verdict.kind === "refused" ? "refused" : "open";
+  if (verdict.verdict === "refused") return "refused";
+  return verdict.verdict === "valid" && isConfirmed(verdict) ? "confirmed" : "open";
 }
 
 export function headline(verdict: Verdict): string {
-  switch (verdict.kind) {
+  switch (verdict.verdict) {
     case "valid":
-      return (verdict.isConfirmed ? "" : "Not confirmed. The file states: ") + OUTCOMES[verdict.report.outcome];
+      return (isConfirmed(verdict) ? "" : "Not confirmed. The file states: ") + OUTCOMES[verdict.report.outcome];
     case "undecided":
       return `Undecided: ${REASONS.level.toLowerCase()}`;
     case "refused":
@@ -81,11 +81,12 @@ function statementView(statement: CompletionStatement): HTMLElement {
   );
 }
 
-function reportView({ report, isConfirmed }: Exclude<Verdict, { kind: "refused" }>): HTMLElement {
+function reportView(judgement: Judgement): HTMLElement {
+  const { report } = judgement;
   return element(
     "div",
     {},
-    isConfirmed ? undefined : element("p", { class: "warning" }, NOT_CONFIRMED),
+    isConfirmed(judgement) ? undefined : element("p", { class: "warning" }, NOT_CONFIRMED),
     element("div", { class: "legs" }, legView("Source", report.source), legView("Destination", report.destination)),
     openPoints(report),
     report.statement && statementView(report.statement),
@@ -102,7 +103,7 @@ export function resultView(name: string, verdict: Verdict, isOpen: boolean): HTM
     "details",
     { class: appearance },
     element("summary", {}, title, element("p", { class: "headline" }, headline(verdict))),
-    verdict.kind === "refused" ? element("p", {}, verdict.error.message) : reportView(verdict),
+    verdict.verdict === "refused" ? element("p", {}, verdict.error.message) : reportView(verdict),
   );
   view.open = isOpen;
   return view;

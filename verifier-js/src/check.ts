@@ -8,10 +8,12 @@ import { check, ProofError, refuse } from "./error.js";
 import { checkEvmReceipt, checkEvmStorage } from "./evm.js";
 import { checkHeaderChain, checkHeadersAreWanted } from "./header-chain.js";
 import { sha256 } from "./hash.js";
+import { judged, type Judgement } from "./judgement.js";
 import type { Layer } from "./layer.js";
 import { checkOwed } from "./owed.js";
 import type { Policy } from "./policy.js";
 import {
+  legsOf,
   levelOf,
   meets,
   openPoints,
@@ -59,6 +61,23 @@ export function verifyProof(file: Uint8Array, policy: Policy = {}, options: Chec
 
 /** As `verifyProof`, with another implementation of the curve. */
 export function checkProof(file: Uint8Array, policy: Policy, options: CheckOptions, signatures: SignatureChecker): Report {
+  const report = reportOn(file, policy, options, signatures);
+  if (!meets(policy.requires ?? "nothing", legsOf(report))) {
+    throw new ProofError("undecided", "level", "nothing shows what the policy requires");
+  }
+  return report;
+}
+
+/**
+ * Checks a proof as `verifyProof` does, and keeps the report if it does not reach the level that the policy requires.
+ *
+ * @throws ProofError if a check fails.
+ */
+export function judgeProof(file: Uint8Array, policy: Policy = {}, options: CheckOptions = {}): Judgement {
+  return judged(reportOn(file, policy, options, SIGNATURES), policy);
+}
+
+function reportOn(file: Uint8Array, policy: Policy, options: CheckOptions, signatures: SignatureChecker): Report {
   const document = readDocument(file);
   const { terms } = document;
   checkTerms(document, policy, signatures);
@@ -156,9 +175,6 @@ function makeReport(
     level: levelOf(facts, policy, options.confirmed ?? [], document.statement !== undefined),
   });
   const legs = [legReport(source), legReport(destination)] as const;
-  if (!meets(policy.requires ?? "nothing", legs)) {
-    throw new ProofError("undecided", "level", "nothing shows what the policy requires");
-  }
   return {
     proofId: toHex(document.proofId),
     termsHash: toHex(terms.hash),

@@ -117,8 +117,8 @@ test("headers are read with and without a prefix, and are used only up to a trus
 
 test("an undecided proof keeps the report of what it shows", () => {
   const verdict = verdictOn(COMPLETED, { requires: "finalized" }, {});
-  assert.equal(verdict.kind, "undecided");
-  assert.ok(verdict.kind === "undecided" && verdict.report.outcome === "completed");
+  assert.equal(verdict.verdict, "undecided");
+  assert.ok(verdict.verdict === "undecided" && verdict.report.outcome === "completed");
 });
 
 test("the summary counts each verdict, and names payments that count once", () => {
