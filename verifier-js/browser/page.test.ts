@@ -11,8 +11,12 @@ import { changed, proof, vector, VECTORS } from "./vectors.js";
 
 const PROVIDER = "1fe7d6ccd8e5f11db3e2a4cab99d203b530fa9bed072898def7b5602c33be3b2";
 const OTHER_PROVIDER = "f8918ed8b2a67f12d87b6efa7738966f4eb0ca22cfb8a3fa75846e261e1e04aa";
-const REFUNDED = /^Not confirmed.* Refunded: /;
-const COMPLETED = /^Not confirmed.* Completed: /;
+const TOKEN = "11".repeat(20);
+/** The payee of `outcome/bob-to-lightning`. */
+const PAYEE = "02de7c0fb726cddf3328413b8e2c0290836569a9e57ea56bb26bda34e22b05957f";
+const REFUNDED = /^Not confirmed.* The file states a refund: /;
+const COMPLETED = /^Not confirmed.* The file states a completed transfer: /;
+const PARTIAL = /^Not confirmed.* The file states one leg only: /;
 
 let browser: Browser;
 let opened: OpenPage;
@@ -35,8 +39,9 @@ describe("verdicts", () => {
     assert.ok(vectors.length > 500);
     await opened.drop(vectors.map((vector) => vector.file));
     const headlines = await opened.headlines();
+    const stated: Readonly<Record<string, RegExp>> = { completed: COMPLETED, refunded: REFUNDED, partial: PARTIAL };
     vectors.forEach(({ name, verdict, result }, at) => {
-      const expected = verdict === "refused" ? new RegExp(`^Refused: .*\\(${result}\\)$`) : new RegExp(`^Not confirmed.* ${result}: `, "i");
+      const expected = verdict === "refused" ? new RegExp(`^Refused: .*\\(${result}\\)$`) : stated[result]!;
       assert.match(headlines[at]!, expected, name);
     });
   });
@@ -151,7 +156,13 @@ describe("the policy", () => {
   /** Declares the network and the token of the made proofs. */
   async function declare(): Promise<void> {
     await opened.page.getByRole("checkbox", { name: "regtest" }).check();
-    await fill("Tokens: chain id", `60808 ${"11".repeat(20)} 8`);
+    await fill("Tokens: chain id", `60808 ${TOKEN} 8`);
+  }
+
+  /** The hash that the page shows of the block of a leg. */
+  async function blockHash(leg: string): Promise<string> {
+    const section = opened.results.locator("section.leg").filter({ has: opened.page.getByRole("heading", { name: leg }) });
+    return section.locator("dl > div").filter({ hasText: "Block hash" }).locator("code").innerText();
   }
 
   /** Writes into a field and leaves it. */
@@ -190,7 +201,7 @@ describe("the policy", () => {
     await fill("Keys of providers", PROVIDER);
     await opened.status.filter({ hasText: "1 completed but not confirmed, 1 undecided" }).waitFor();
     await declare();
-    await opened.status.filter({ hasText: "1 completed, 1 undecided" }).waitFor();
+    await opened.status.filter({ hasText: "1 stated as completed, 1 undecided" }).waitFor();
     await opened.page.getByLabel("Level of each leg").selectOption("finalized");
     await opened.status.filter({ hasText: "2 undecided" }).waitFor();
   });
@@ -209,8 +220,49 @@ describe("the policy", () => {
     await fill("Keys of providers", PROVIDER);
     await declare();
     await opened.status.filter({ hasText: "1 completed." }).waitFor();
-    assert.match(await headline(), /^Completed: /);
+    assert.match(await headline(), /^Completed\. BOB: collected, by the header that you trust\. /);
     await opened.results.getByText("trusted_header: the block leads to a header that you trust").waitFor();
+  });
+
+  test("with the statement of a provider, and no header, does not show that the transfer is completed", async () => {
+    await opened.openPolicy();
+    await opened.drop([proof("statement/bob-to-rootstock")]);
+    await opened.page.getByLabel("Level of each leg").selectOption("stated");
+    await fill("Keys of providers", PROVIDER);
+    await opened.page.getByRole("checkbox", { name: "regtest" }).check();
+    await fill("Tokens: chain id", `60808 ${TOKEN} 8\n33 ${TOKEN} 8`);
+    await opened.status.filter({ hasText: "1 stated as completed." }).waitFor();
+    const states = "collected, as the provider that you named states";
+    assert.equal(await headline(), `Stated as completed. BOB: ${states}. ROOTSTOCK: ${states}.`);
+    await fill("Headers that you trust", `BOB ${await blockHash("Source: BOB")}`);
+    await opened.results.getByText("by the header that you trust").waitFor();
+    assert.equal(await headline(), `Stated as completed. BOB: collected, by the header that you trust. ROOTSTOCK: ${states}.`);
+    await fill("Headers that you trust", `BOB ${await blockHash("Source: BOB")}\nROOTSTOCK ${await blockHash("Destination: ROOTSTOCK")}`);
+    await opened.status.filter({ hasText: "1 completed." }).waitFor();
+    assert.equal(await headline(), "Completed. BOB: collected, by the header that you trust. ROOTSTOCK: collected, by the header that you trust.");
+  });
+
+  test("that is not complete is named in the verdict, with what it does not declare", async () => {
+    await opened.openPolicy();
+    await opened.drop([proof("outcome/bob-to-lightning")]);
+    assert.match(await headline(), /^Not confirmed: you have not declared a header or work, the provider, the token and the network\. The file states a completed transfer: /);
+    await fill("Keys of providers", PROVIDER);
+    await declare();
+    await opened.results.getByText("you have not declared a header or work.").waitFor();
+  });
+
+  test("does not show a payment on Lightning with a preimage, unless it declares the payee", async () => {
+    await opened.openPolicy();
+    await opened.drop([proof("outcome/bob-to-lightning")]);
+    await fill("Keys of providers", PROVIDER);
+    await declare();
+    await fill("Headers that you trust", `BOB ${await blockHash("Source: BOB")}`);
+    await opened.status.filter({ hasText: "1 completed." }).waitFor();
+    const bob = "Completed. BOB: collected, by the header that you trust.";
+    assert.equal(await headline(), `${bob} LIGHTNING: its preimage is shown, but no payment.`);
+    await fill("Lightning nodes that make", PAYEE);
+    await opened.results.getByText("LIGHTNING: paid").waitFor();
+    assert.equal(await headline(), `${bob} LIGHTNING: paid, if its payee makes its own preimages, as you declare.`);
   });
 
   test("with a mistake checks nothing, and names the mistake at its field", async () => {

@@ -3,10 +3,11 @@
 import type { Layer, Policy } from "../src/index.js";
 import { PolicyError } from "../src/index.js";
 import { byId, element } from "./dom.js";
+import { summaryOf } from "./headline.js";
 import { readHeaders, readPolicy, wantedHeaders, type FieldErrors, type FieldName, type PolicyTexts } from "./policy-form.js";
 import { readFiles, type ProofFile } from "./proof-files.js";
 import { resultView } from "./result-view.js";
-import { repeatedPayments, summaryOf, verdictOn, type Verdict } from "./verdict.js";
+import { repeatedPayments, verdictOn, type Verdict } from "./verdict.js";
 
 const TEXT_FIELDS = ["providers", "tokens", "contracts", "ownPreimagePayees", "trustedHeaders", "work"] as const;
 const HEADER_LAYERS: readonly Layer[] = ["BOB", "ROOTSTOCK", "BITCOIN"];

@@ -3,9 +3,10 @@
 import type { CompletionStatement, Judgement, Report } from "../src/index.js";
 import { satoshi, time } from "./amounts.js";
 import { code, description, element } from "./dom.js";
+import { headline, standingOf, type Standing } from "./headline.js";
 import { legView } from "./leg-view.js";
-import { isConfirmed, type Verdict } from "./verdict.js";
-import { OUTCOMES, POINTS, REASONS } from "./wording.js";
+import type { Verdict } from "./verdict.js";
+import { POINTS } from "./wording.js";
 
 const NOT_CONFIRMED =
   "Anyone can make a file that states this. Name the provider, and a header that you trust or the work that you require, in the form “What you require”.";
@@ -20,21 +21,21 @@ const NEVER_SHOWN = [
 /** How a result looks. A mark beside it means that it does not depend on colour. */
 const MARKS = { confirmed: "✓", open: "?", refused: "✗" } as const;
 
-function appearanceOf(verdict: Verdict): keyof typeof MARKS {
-  if (verdict.verdict === "refused") return "refused";
-  return verdict.verdict === "valid" && isConfirmed(verdict) ? "confirmed" : "open";
-}
+const APPEARANCES: Readonly<Record<Standing, keyof typeof MARKS>> = {
+  shown: "confirmed",
+  stated: "open",
+  partial: "open",
+  unconfirmed: "open",
+  undecided: "open",
+  refused: "refused",
+};
 
-export function headline(verdict: Verdict): string {
-  switch (verdict.verdict) {
-    case "valid":
-      return (isConfirmed(verdict) ? "" : "Not confirmed. The file states: ") + OUTCOMES[verdict.report.outcome];
-    case "undecided":
-      return `Undecided: ${REASONS.level.toLowerCase()}`;
-    case "refused":
-      return `Refused: ${REASONS[verdict.error.reason].toLowerCase()} (${verdict.error.reason})`;
-  }
-}
+/** Warnings about what a result does not mean. */
+const WARNINGS: Readonly<Partial<Record<Standing, string>>> = {
+  stated: "No block is confirmed where the provider's statement is all that you have. Whether it is enough is your declaration.",
+  unconfirmed: NOT_CONFIRMED,
+  undecided: NOT_CONFIRMED,
+};
 
 function openPoints(report: Report): HTMLElement {
   const points = report.openPoints.map(({ point, layer }) => (layer === undefined ? POINTS[point] : `${layer}: ${POINTS[point]}`));
@@ -81,12 +82,11 @@ function statementView(statement: CompletionStatement): HTMLElement {
   );
 }
 
-function reportView(judgement: Judgement): HTMLElement {
-  const { report } = judgement;
+function reportView({ report }: Judgement, warning: string | undefined): HTMLElement {
   return element(
     "div",
     {},
-    isConfirmed(judgement) ? undefined : element("p", { class: "warning" }, NOT_CONFIRMED),
+    warning === undefined ? undefined : element("p", { class: "warning" }, warning),
     element("div", { class: "legs" }, legView("Source", report.source), legView("Destination", report.destination)),
     openPoints(report),
     report.statement && statementView(report.statement),
@@ -96,14 +96,15 @@ function reportView(judgement: Judgement): HTMLElement {
 
 /** A part of the page that opens and closes. */
 export function resultView(name: string, verdict: Verdict, isOpen: boolean): HTMLDetailsElement {
-  const appearance = appearanceOf(verdict);
+  const standing = standingOf(verdict);
+  const appearance = APPEARANCES[standing];
   const mark = element("span", { class: "mark", "aria-hidden": "true" }, MARKS[appearance]);
   const title = element("h3", {}, mark, ` ${name}`);
   const view = element(
     "details",
     { class: appearance },
     element("summary", {}, title, element("p", { class: "headline" }, headline(verdict))),
-    verdict.verdict === "refused" ? element("p", {}, verdict.error.message) : reportView(verdict),
+    verdict.verdict === "refused" ? element("p", {}, verdict.error.message) : reportView(verdict, WARNINGS[standing]),
   );
   view.open = isOpen;
   return view;

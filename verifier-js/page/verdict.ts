@@ -13,11 +13,6 @@ export function verdictOn(file: Uint8Array, policy: Policy, options: CheckOption
   }
 }
 
-/** Whether the policy declares all that the outcome needs. One leg alone is no outcome. */
-export function isConfirmed({ report, undeclared }: Judgement): boolean {
-  return undeclared.length === 0 && report.outcome !== "partial";
-}
-
 /** For each payment hash of more than one file, the places of these files: each payment counts once. */
 export function repeatedPayments(verdicts: readonly Verdict[]): number[][] {
   const places = new Map<string, number[]>();
@@ -27,20 +22,4 @@ export function repeatedPayments(verdicts: readonly Verdict[]): number[][] {
     places.set(hash, [...(places.get(hash) ?? []), at]);
   });
   return [...places.values()].filter((files) => files.length > 1);
-}
-
-function nameOf(judgement: Judgement): string {
-  const { outcome } = judgement.report;
-  return isConfirmed(judgement) ? outcome : `${outcome} but not confirmed`;
-}
-
-/** How many files have each verdict, in one sentence. */
-export function summaryOf(verdicts: readonly Verdict[]): string {
-  const counts = new Map<string, number>();
-  for (const verdict of verdicts) {
-    const name = verdict.verdict === "valid" ? nameOf(verdict) : verdict.verdict;
-    counts.set(name, (counts.get(name) ?? 0) + 1);
-  }
-  const parts = [...counts].map(([name, count]) => `${count} ${name}`);
-  return `${verdicts.length} ${verdicts.length === 1 ? "file" : "files"} checked: ${parts.join(", ")}.`;
 }
