@@ -105,6 +105,20 @@ describe("files", () => {
     await opened.page.getByText("99.json have the same payment hash: this payment counts once.").waitFor();
   });
 
+  test("a result has its details once it is opened, so that the page can have many results", async () => {
+    const files = Array.from({ length: 600 }, (_, at) => ({ ...proof("outcome/bob-to-lightning"), name: `${at}.json` }));
+    await opened.drop(files);
+    assert.equal(await opened.results.count(), 600);
+    const elements = await opened.page.locator("#results *").count();
+    assert.ok(elements <= 600 * 6, `${elements} elements`);
+    const last = opened.results.last();
+    await last.locator("summary").click();
+    await last.getByRole("heading", { name: "Source: BOB" }).waitFor();
+    await last.locator("summary").click();
+    await last.locator("summary").click();
+    assert.equal(await last.getByRole("heading", { name: "Source: BOB" }).count(), 1);
+  });
+
   test("files that are no proofs are refused, and the others are checked", async () => {
     const inputs = ["", "{}", "[".repeat(100_000), new Uint8Array([0x89, 0x50, 0x4e, 0x47]), "x".repeat(1_000_000), "x".repeat(5_000_000)];
     const files = inputs.map((content, at) => ({ name: `${at}.json`, content }));

@@ -2,14 +2,16 @@
 
 import type { Layer, Policy } from "../src/index.js";
 import { PolicyError } from "../src/index.js";
-import { byId, element } from "./dom.js";
+import { byId } from "./dom.js";
 import { summaryOf } from "./headline.js";
 import { readHeaders, readPolicy, wantedHeaders, type FieldErrors, type FieldName, type PolicyTexts } from "./policy-form.js";
 import { readFiles, type ProofFile } from "./proof-files.js";
-import { resultView } from "./result-view.js";
+import { ResultList } from "./result-list.js";
 import { repeatedPayments, verdictOn, type Verdict } from "./verdict.js";
 
 const TEXT_FIELDS = ["providers", "tokens", "contracts", "ownPreimagePayees", "trustedHeaders", "work"] as const;
+/** Files are checked in batches of this time: long enough that showing them costs little, and short enough to click. */
+const BATCH_MILLISECONDS = 100;
 const HEADER_LAYERS: readonly Layer[] = ["BOB", "ROOTSTOCK", "BITCOIN"];
 
 class Page {
@@ -18,7 +20,7 @@ class Page {
   /** The number of the last check: an earlier one ends when a later one begins. */
   private lastCheck = 0;
   private readonly status = byId("status", HTMLElement);
-  private readonly results = byId("results", HTMLElement);
+  private readonly results = new ResultList(byId("results", HTMLElement));
   private readonly notice = byId("notice", HTMLElement);
 
   connect(): void {
@@ -38,8 +40,7 @@ class Page {
       const headers = byId(`headers-${layer}`, HTMLInputElement);
       headers.addEventListener("change", () => void this.takeHeaders(layer, headers.files?.[0]));
     }
-    const setOpen = (isOpen: boolean) => this.results.querySelectorAll("details").forEach((each) => (each.open = isOpen));
-    window.addEventListener("beforeprint", () => setOpen(true));
+    window.addEventListener("beforeprint", () => this.results.openAll());
   }
 
   private async take(files: Iterable<File>): Promise<void> {
@@ -66,7 +67,7 @@ class Page {
     this.lastCheck++;
     this.files = [];
     byId("files", HTMLInputElement).value = "";
-    this.results.replaceChildren();
+    this.results.clear();
     this.notice.textContent = "";
     this.status.textContent = "No files.";
   }
@@ -75,7 +76,7 @@ class Page {
     const number = ++this.lastCheck;
     const { policy, errors } = readPolicy(policyTexts());
     showErrors(errors);
-    this.results.replaceChildren();
+    this.results.clear();
     this.notice.textContent = "";
     if (errors.size > 0) {
       this.status.textContent = "Nothing is checked until the policy is corrected.";
@@ -91,14 +92,22 @@ class Page {
   private async checkEach(policy: Policy, number: number): Promise<Verdict[]> {
     const verdicts: Verdict[] = [];
     const options = wantedHeaders(this.headers, policy);
-    for (const file of this.files) {
-      // The page stays usable between two files.
+    const { files } = this;
+    while (verdicts.length < files.length) {
+      // The page stays usable between two batches.
       await new Promise((resolve) => setTimeout(resolve));
       if (number !== this.lastCheck) break;
-      const verdict = verdictOn(file.bytes, policy, options);
-      verdicts.push(verdict);
-      this.results.append(element("li", {}, resultView(file.name, verdict, this.files.length === 1)));
+      const batch: [name: string, verdict: Verdict][] = [];
+      const end = performance.now() + BATCH_MILLISECONDS;
+      do {
+        const file = files[verdicts.length]!;
+        const verdict = verdictOn(file.bytes, policy, options);
+        verdicts.push(verdict);
+        batch.push([file.name, verdict]);
+      } while (verdicts.length < files.length && performance.now() < end);
+      this.results.add(batch);
     }
+    if (files.length === 1) this.results.openAll();
     return verdicts;
   }
 }

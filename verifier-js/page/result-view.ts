@@ -94,18 +94,35 @@ function reportView({ report }: Judgement, warning: string | undefined): HTMLEle
   );
 }
 
-/** A part of the page that opens and closes. */
-export function resultView(name: string, verdict: Verdict, isOpen: boolean): HTMLDetailsElement {
-  const standing = standingOf(verdict);
-  const appearance = APPEARANCES[standing];
-  const mark = element("span", { class: "mark", "aria-hidden": "true" }, MARKS[appearance]);
-  const title = element("h3", {}, mark, ` ${name}`);
-  const view = element(
-    "details",
-    { class: appearance },
-    element("summary", {}, title, element("p", { class: "headline" }, headline(verdict))),
-    verdict.verdict === "refused" ? element("p", {}, verdict.error.message) : reportView(verdict, WARNINGS[standing]),
-  );
-  view.open = isOpen;
-  return view;
+/** The result for one file. It opens and closes, and has its details only once they are read: a page can have many results. */
+export class ResultView {
+  readonly view: HTMLDetailsElement;
+  private isFilled = false;
+
+  constructor(
+    name: string,
+    private readonly verdict: Verdict,
+  ) {
+    const appearance = APPEARANCES[standingOf(verdict)];
+    const mark = element("span", { class: "mark", "aria-hidden": "true" }, MARKS[appearance]);
+    const summary = element("summary", {}, element("h3", {}, mark, ` ${name}`), element("p", { class: "headline" }, headline(verdict)));
+    this.view = element("details", { class: appearance }, summary);
+    this.view.addEventListener("toggle", () => this.fill());
+  }
+
+  open(): void {
+    this.fill();
+    this.view.open = true;
+  }
+
+  private fill(): void {
+    if (this.isFilled) return;
+    this.isFilled = true;
+    this.view.append(detailsOf(this.verdict));
+  }
+}
+
+function detailsOf(verdict: Verdict): HTMLElement {
+  if (verdict.verdict === "refused") return element("p", {}, verdict.error.message);
+  return reportView(verdict, WARNINGS[standingOf(verdict)]);
 }
