@@ -322,7 +322,7 @@ describe("access", () => {
     const reason = opened.results.first().locator("details > p");
     assert.equal(await reason.isVisible(), false);
     await page.keyboard.press("Enter");
-    assert.equal(await reason.isVisible(), true);
+    await reason.waitFor({ state: "visible" });
   });
 
   test("every control has a name, and results are announced", async () => {
@@ -345,6 +345,61 @@ describe("access", () => {
     for (const summary of await opened.results.locator("summary").all()) await summary.click();
     const widths = await opened.page.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]);
     assert.equal(widths[0], widths[1]);
+  });
+
+  test("print shows what was required, the finality, and when the files were checked", async () => {
+    const { page } = opened;
+    const conditions = page.getByRole("region", { name: "What was required" });
+    const row = (name: string) => conditions.locator("dl > div").filter({ has: page.getByText(name, { exact: true }) }).locator("dd").innerText();
+    await page.clock.setFixedTime("2026-03-04T05:06:07Z");
+    const { policy, headers, file } = vector("header-chain/four-headers");
+    await opened.drop([file]);
+    assert.equal(await conditions.isVisible(), false);
+    await page.emulateMedia({ media: "print" });
+    assert.equal(await row("Checked"), "2026-03-04 05:06:07 UTC, by the clock of this machine");
+    assert.equal(await row("Level of each leg"), "nothing");
+    for (const name of ["Providers", "Networks", "Tokens", "Work"]) assert.equal(await row(name), "not declared");
+    await page.emulateMedia({ media: "screen" });
+    await opened.openPolicy();
+    const trusted = policy["trusted_headers"].BOB as string;
+    const texts = [
+      ["Keys of providers", PROVIDER],
+      ["Tokens: chain id", `60808 0x${TOKEN} 8`],
+      ["Contracts that you accept", `30 ${"cc".repeat(20)}`],
+      ["Lightning nodes that make", PAYEE],
+      ["Headers that you trust", `BOB ${trusted}`],
+      ["Work of the headers", "BITCOIN 1_000_000"],
+    ] as const;
+    await page.getByLabel("BOB", { exact: true }).setInputFiles(opened.write([{ name: "headers.txt", content: headers["BOB"]!.join("\n") }]));
+    for (const [label, text] of texts) await page.getByLabel(label).fill(text);
+    await page.getByRole("checkbox", { name: "regtest" }).check();
+    await page.clock.setFixedTime("2026-03-05T00:00:00Z");
+    await page.getByLabel("Level of each leg").selectOption("finalized");
+    await opened.status.filter({ hasText: "1 completed." }).waitFor();
+    await page.emulateMedia({ media: "print" });
+    assert.equal(await row("Checked"), "2026-03-05 00:00:00 UTC, by the clock of this machine");
+    assert.equal(await row("Level of each leg"), "final: by a trusted header");
+    assert.equal(await row("Providers"), PROVIDER);
+    assert.equal(await row("Networks"), "regtest");
+    assert.equal(await row("Tokens"), `chain 60808: ${TOKEN}, 8 decimals`);
+    assert.equal(await row("Contracts"), `chain 30: ${"cc".repeat(20)}`);
+    assert.equal(await row("Lightning nodes that make their own preimages"), PAYEE);
+    assert.equal(await row("Trusted headers"), `BOB: ${trusted}, with ${headers["BOB"]!.length} given headers up to it`);
+    assert.equal(await row("Work"), "BITCOIN: 1,000,000 hashes");
+  });
+
+  test("print shows no requirement before the files are checked", async () => {
+    const { page } = opened;
+    await page.emulateMedia({ media: "print" });
+    const rows = page.getByRole("region", { name: "What was required" }).locator("dt");
+    assert.equal(await rows.count(), 0);
+    await opened.drop([proof("outcome/refunded")]);
+    await page.emulateMedia({ media: "print" });
+    assert.equal(await rows.count(), 9);
+    await page.emulateMedia({ media: "screen" });
+    await page.getByRole("button", { name: "Remove all files" }).click();
+    await page.emulateMedia({ media: "print" });
+    assert.equal(await rows.count(), 0);
   });
 
   test("print shows every result in full", async () => {

@@ -1,7 +1,8 @@
 /** Connects the page's form, its files and its results. */
 
-import type { Layer, Policy } from "../src/index.js";
+import type { CheckOptions, Layer, Policy } from "../src/index.js";
 import { PolicyError } from "../src/index.js";
+import { conditionsView } from "./conditions-view.js";
 import { byId } from "./dom.js";
 import { summaryOf } from "./headline.js";
 import { readHeaders, readPolicy, wantedHeaders, type FieldErrors, type FieldName, type PolicyTexts } from "./policy-form.js";
@@ -22,6 +23,7 @@ class Page {
   private readonly status = byId("status", HTMLElement);
   private readonly results = new ResultList(byId("results", HTMLElement));
   private readonly notice = byId("notice", HTMLElement);
+  private readonly conditions = byId("conditions", HTMLElement);
 
   connect(): void {
     const input = byId("files", HTMLInputElement);
@@ -67,31 +69,41 @@ class Page {
     this.lastCheck++;
     this.files = [];
     byId("files", HTMLInputElement).value = "";
+    this.showNothing();
+    this.status.textContent = "No files.";
+  }
+
+  private showNothing(): void {
     this.results.clear();
     this.notice.textContent = "";
-    this.status.textContent = "No files.";
+    this.conditions.replaceChildren();
   }
 
   private async check(): Promise<void> {
     const number = ++this.lastCheck;
     const { policy, errors } = readPolicy(policyTexts());
     showErrors(errors);
-    this.results.clear();
-    this.notice.textContent = "";
+    this.showNothing();
     if (errors.size > 0) {
       this.status.textContent = "Nothing is checked until the policy is corrected.";
       return;
     }
-    const verdicts = await this.checkEach(policy, number);
+    if (this.files.length === 0) {
+      this.status.textContent = "No files.";
+      return;
+    }
+    this.status.textContent = `Checking ${this.files.length} files.`;
+    const options = wantedHeaders(this.headers, policy);
+    const verdicts = await this.checkEach(policy, options, number);
     if (number !== this.lastCheck) return;
-    this.status.textContent = this.files.length === 0 ? "No files." : summaryOf(verdicts);
+    this.status.textContent = summaryOf(verdicts);
+    this.conditions.replaceChildren(conditionsView(policy, options, Math.floor(Date.now() / 1000)));
     const names = repeatedPayments(verdicts).map((places) => places.map((at) => this.files[at]!.name).join(" and "));
     this.notice.textContent = names.map((each) => `${each} have the same payment hash: this payment counts once.`).join(" ");
   }
 
-  private async checkEach(policy: Policy, number: number): Promise<Verdict[]> {
+  private async checkEach(policy: Policy, options: CheckOptions, number: number): Promise<Verdict[]> {
     const verdicts: Verdict[] = [];
-    const options = wantedHeaders(this.headers, policy);
     const { files } = this;
     while (verdicts.length < files.length) {
       // The page stays usable between two batches.
