@@ -14,6 +14,7 @@ from typing import Final
 
 import pytest
 from coincurve import PrivateKey
+from coincurve.utils import GROUP_ORDER_INT
 
 from layer2 import OFFLINE, TransferProof, check_proof
 from layer2.contracts.bitcoin_htlc import Branch
@@ -22,11 +23,13 @@ from layer2.errors import FormatError, ProofRefused
 from layer2.legs.evidence import RootstockReceiptEvidence
 from layer2.legs.evm import EvmLeg
 from layer2.model.transactions import Preimage
+from layer2.proofs import HolderAnswer, HolderChallenge, check_answer
 from layer2.proofs.statement import StatedOutcome
 from proofs import made_bitcoin as btc
 from proofs import made_proofs as made
 from proofs import made_rootstock as rsk
 from proofs import made_storage
+from proofs import test_holding as holding
 from proofs.made_statements import stated
 from vectors.answers import answer as vector_answer
 from vectors.mutants import every
@@ -230,6 +233,97 @@ def _canonical(value: object) -> str:
 def _tagged_hash(tag: bytes, data: bytes) -> bytes:
     prefix = hashlib.sha256(tag).digest()
     return hashlib.sha256(prefix + prefix + data).digest()
+
+
+CHECK_ANSWERS: Final = """
+import { readFileSync } from "node:fs";
+const { AnswerError, checkAnswer } = await import(process.argv[1]);
+const bytes = (hex) => Uint8Array.from(Buffer.from(hex, "hex"));
+const results = JSON.parse(readFileSync(0, "utf-8")).map(({ files, now }) => {
+  try {
+    return checkAnswer(...files.map(bytes), now).map(({ layer, side, key }) => [layer, side, key]);
+  } catch (error) {
+    if (error instanceof AnswerError) return error.reason;
+    throw error;
+  }
+});
+console.log(JSON.stringify(results));
+"""
+
+
+def test_both_verifiers_answer_alike_about_answers_of_holders(command: Path) -> None:
+    cases = _answers()
+    finished = subprocess.run(
+        ["node", "--input-type=module", "--eval", CHECK_ANSWERS, str(command.parents[1] / "index.js")],
+        input=json.dumps([{"files": [file.hex() for file in files], "now": now} for *files, now in cases]),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    expected = [_signers(*case) for case in cases]
+    assert json.loads(finished.stdout) == expected
+    reasons = {each for each in expected if isinstance(each, str)}
+    assert reasons == {
+        "format",
+        *(f"answer_{name}" for name in ("challenge", "expired", "format", "high_s", "proof", "provider", "signature")),
+        "answer_verifier",
+    }
+    assert max(len(each) for each in expected if not isinstance(each, str)) == 2
+
+
+def _answers() -> list[tuple[bytes, bytes, bytes, int]]:
+    """Proofs, challenges and answers, sound and not, each with the time at which the answer arrives."""
+    on_bitcoin = btc.from_bitcoin()
+    signers = [
+        *(
+            (proof, holding.by_wallet, key)
+            for proof in _held()
+            for key in (holding.TAKER, holding.OTHER, holding.LOCKER)
+        ),
+        *((on_bitcoin, holding.by_output_key, key) for key in (btc.PAYER, btc.PAYEE, btc.PAYEE_RELEASE)),
+        (on_bitcoin, holding.by_wallet, btc.PAYER),
+    ]
+    cases: list[tuple[bytes, bytes, bytes, int]] = []
+    chance = random.Random(11)
+    for proof, sign, key in signers:
+        challenge = holding.asked_of(proof)
+        others = [holding.asked_of(proof, "Other Bank"), holding.asked_of(proof, nonce=bytes(32))]
+        signature, file, own = sign(challenge, key), proof.to_bytes(), challenge.to_bytes()
+        answer = HolderAnswer(challenge, signature).to_bytes()
+        high = signature[:32] + (GROUP_ORDER_INT - int.from_bytes(signature[32:64], "big")).to_bytes(32, "big")
+        wrong = [high + signature[64:], signature[:63], signature[:64], signature[:64] + b"\x02", bytes(65)]
+        # The last byte of a signer of digests.
+        wrong.append(signature[:64] + bytes([(signature + b"\x00")[64] % 27]))
+        cases += [(file, own, answer, now) for now in (0, challenge.expires_at, challenge.expires_at + 1)]
+        cases += [(file, own, HolderAnswer(each, sign(each, key)).to_bytes(), 0) for each in others]
+        cases += [(file, own, HolderAnswer(challenge, each).to_bytes(), 0) for each in wrong]
+        cases.append((made.to_bob().to_bytes(), own, answer, 0))
+        cases += [(file, own, _flipped(chance, answer), 0) for _ in range(100)]
+        cases += [(file, _flipped(chance, own), answer, 0) for _ in range(30)]
+    return cases
+
+
+def _held() -> tuple[TransferProof, ...]:
+    return holding.from_bob(), holding.to_bob(), holding.between_chains()
+
+
+def _flipped(chance: random.Random, file: bytes) -> bytes:
+    """The file with another character in one place."""
+    at = chance.randrange(len(file))
+    return file[:at] + chance.choice(b'0123456789abcdef",: {}').to_bytes() + file[at + 1 :]
+
+
+def _signers(proof: bytes, challenge: bytes, answer: bytes, now: int) -> str | list[list[str]]:
+    try:
+        own, given = HolderChallenge.from_bytes(challenge), HolderAnswer.from_bytes(answer)
+        keys = check_answer(TransferProof.from_bytes(proof), own, given, now=now)
+    except FormatError:
+        return "format"
+    except ProofRefused as refused:
+        return refused.check
+    return [[each.protocol.value, each.side.value, each.key.data.hex()] for each in keys]
 
 
 def test_a_line_that_is_no_proof_ends_the_command_with_an_error(command: Path) -> None:

@@ -1,5 +1,6 @@
 /** Checks TransferProofs, which show how a transfer of bitcoin between two layers ended. */
 
+export { AnswerError, checkAnswer, type AnswerReason, type LegKey } from "./answer.js";
 export type { Block } from "./block.js";
 export type { Hex } from "./bytes.js";
 export { judgeProof, verifyProof, type CheckOptions } from "./check.js";

@@ -2,7 +2,8 @@
 
 import { schnorr, secp256k1 } from "@noble/curves/secp256k1.js";
 
-import { fromHex, type Hex } from "./bytes.js";
+import { bigEndian, fromHex, type Hex } from "./bytes.js";
+import { keccak256 } from "./hash.js";
 
 export const SCHEMES = ["bip340", "ecdsa"] as const;
 export type Scheme = (typeof SCHEMES)[number];
@@ -31,6 +32,16 @@ export function recoveredKey(signature: Uint8Array, recoveryId: number, digest: 
   return attempt(() =>
     secp256k1.Signature.fromBytes(signature, "compact").addRecoveryBit(recoveryId).recoverPublicKey(digest).toBytes(true),
   );
+}
+
+/** Whether s, the bytes 32 to 63 of an ECDSA signature, is in the lower half of the order. */
+export function hasLowS(signature: Uint8Array): boolean {
+  return bigEndian(signature.subarray(32, 64)) <= secp256k1.Point.CURVE().n >> 1n;
+}
+
+/** The account on an EVM chain that a compressed key owns: 20 bytes. */
+export function accountOf(key: Uint8Array): Uint8Array {
+  return keccak256(secp256k1.Point.fromBytes(key).toBytes(false).subarray(1)).subarray(12);
 }
 
 export function isPoint(key: Uint8Array): boolean {
