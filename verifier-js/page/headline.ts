@@ -1,6 +1,6 @@
 /** Results in one line: what is shown of each leg, and by which declaration of the reader. */
 
-import type { Judgement, LegReport, Report, Undeclared } from "../src/index.js";
+import type { Judgement, LegReport, Point, Report } from "../src/index.js";
 import type { Verdict } from "./verdict.js";
 import { OUTCOMES, REASONS } from "./wording.js";
 
@@ -23,18 +23,19 @@ const STARTS: Readonly<Record<"shown" | "stated", Readonly<Record<Report["outcom
   stated: { completed: "Stated as completed", refunded: "Stated as refunded", partial: "One leg only" },
 };
 
-const MISSING: Readonly<Record<Undeclared, string>> = {
+/** What closes a point that is missing. */
+const DECLARATIONS: Readonly<Partial<Record<Point, string>>> = {
   header: "a header or work",
   provider: "the provider",
-  token: "the token",
-  network: "the network",
+  asset: "the token",
+  test_money: "the network",
 };
 
 /** What the page can say of a file as a whole. */
 export function standingOf(verdict: Verdict): Standing {
   if (verdict.verdict !== "valid") return verdict.verdict;
-  if (verdict.undeclared.length > 0) return "unconfirmed";
-  if (verdict.report.outcome === "partial") return "partial";
+  if (verdict.missing.length > 0) return "unconfirmed";
+  if (!verdict.isConfirmed) return "partial";
   return isStated(verdict.report) ? "stated" : "shown";
 }
 
@@ -50,12 +51,15 @@ export function headline(verdict: Verdict): string {
     case "undecided":
       return `Undecided: ${REASONS.level.toLowerCase()}. ${statedInFile(verdict.report)}`;
     case "valid":
-      return verdict.undeclared.length > 0 ? unconfirmed(verdict) : shown(verdict.report);
+      return verdict.missing.length > 0 ? unconfirmed(verdict) : shown(verdict.report);
   }
 }
 
-function unconfirmed({ report, undeclared }: Judgement): string {
-  return `Not confirmed: you have not declared ${listed(undeclared.map((each) => MISSING[each]))}. ${statedInFile(report)}`;
+function unconfirmed({ report, missing }: Judgement): string {
+  const points = missing.map(({ point }) => DECLARATIONS[point]);
+  // Two legs can miss the same declaration.
+  const names = Object.values(DECLARATIONS).filter((name) => points.includes(name));
+  return `Not confirmed: you have not declared ${listed(names)}. ${statedInFile(report)}`;
 }
 
 function statedInFile({ outcome }: Report): string {

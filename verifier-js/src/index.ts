@@ -6,7 +6,7 @@ export type { Hex } from "./bytes.js";
 export { judgeProof, verifyProof, type CheckOptions } from "./check.js";
 export type { Evidence } from "./document.js";
 export { ProofError, type Reason } from "./error.js";
-export { UNDECLARED, type Judgement, type Undeclared } from "./judgement.js";
+export type { Judgement } from "./judgement.js";
 export { FINALITIES, LAYERS, type Finality, type Layer } from "./layer.js";
 export { PolicyError, policyFromJson, REQUIREMENTS, type Policy, type Requirement } from "./policy.js";
 export { LEVELS, type Confirmation, type LegReport, type Level, type OpenPoint, type Outcome, type Point, type Report } from "./report.js";

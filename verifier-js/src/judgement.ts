@@ -1,19 +1,7 @@
-/** What a policy leaves undeclared of what a report needs before a verifier relies on it. */
+/** Whether a verifier can rely on the outcome of a report, and what its policy does not declare. */
 
 import type { Policy } from "./policy.js";
-import { legsOf, meets, type Point, type Report } from "./report.js";
-
-/**
- * Something that the policy does not declare:
- *
- * - `header`: what shows the end of each leg, as the policy requires it. It is a trusted header, work or a node; or the statement
- *   of a named provider, if the policy requires `stated`.
- * - `provider`: the key that may sign the terms.
- * - `token`: the tokens that count as bitcoin.
- * - `network`: a network other than mainnet.
- */
-export const UNDECLARED = ["header", "provider", "token", "network"] as const;
-export type Undeclared = (typeof UNDECLARED)[number];
+import { legsOf, meets, type OpenPoint, type Report } from "./report.js";
 
 /** A report on a proof that no check refuses. */
 export interface Judgement {
@@ -21,20 +9,25 @@ export interface Judgement {
   readonly verdict: "valid" | "undecided";
   readonly report: Report;
   /**
-   * In the order of `UNDECLARED`. Empty if the verifier can rely on the report: on its outcome, and on what it shows of each
-   * leg. Otherwise the file only states it, and anyone can make such a file.
+   * Whether the verifier can rely on the outcome, as far as the levels of the legs and the other open points go. Otherwise the
+   * file only states the outcome, and anyone can make such a file.
    */
-  readonly undeclared: readonly Undeclared[];
+  readonly isConfirmed: boolean;
+  /** The open points that prevent this, in the order of the report: the policy has to declare what closes them. */
+  readonly missing: readonly OpenPoint[];
 }
-
-const POINTS: Readonly<Partial<Record<Point, Undeclared>>> = { provider: "provider", asset: "token", test_money: "network" };
 
 export function judged(report: Report, policy: Policy): Judgement {
   const requires = policy.requires ?? "nothing";
-  const isReached = meets(requires, legsOf(report));
-  const points = report.openPoints.map(({ point }) => point);
-  const missing = new Set(points.map((point) => POINTS[point]));
+  const verdict = meets(requires, legsOf(report)) ? "valid" : "undecided";
+  const missing = report.openPoints.filter((each) => isNeeded(each, requires));
+  // A proof of one leg shows no transfer.
+  const isConfirmed = verdict === "valid" && missing.length === 0 && report.outcome !== "partial";
+  return { verdict, report, isConfirmed, missing };
+}
+
+function isNeeded({ point }: OpenPoint, requires: Policy["requires"]): boolean {
   // A policy that requires a statement and no more declares that it is enough in place of the block.
-  if (!isReached || (points.includes("header") && requires !== "stated")) missing.add("header");
-  return { verdict: isReached ? "valid" : "undecided", report, undeclared: UNDECLARED.filter((each) => missing.has(each)) };
+  if (point === "header") return requires !== "stated";
+  return point === "provider" || point === "asset" || point === "test_money";
 }
