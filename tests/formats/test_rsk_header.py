@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import rlp as rlp_oracle  # type: ignore[import-untyped]  # ships no types
 
 from formats.rsk_vectors import vectors
+from formats.rsk_work import hash_with_work
 from layer2.errors import FormatError
 from layer2.formats import rlp
 from layer2.formats.keccak import keccak256
@@ -70,6 +72,16 @@ def test_headers_of_the_mainnet_are_read_and_have_their_work(vector: dict[str, o
     # What a Bitcoin header proves is not that Bitcoin's chain contains it.
     assert header.bitcoin is not None
     assert not header.bitcoin.has_work
+
+
+@pytest.mark.parametrize("vector", FULL)
+def test_headers_of_the_mainnet_have_their_work_for_other_libraries_too(vector: dict[str, object]) -> None:
+    encoded = bytes.fromhex(str(vector["encoded"]))
+    header, mining = decode_full_header(encoded)
+    assert hash_with_work(rlp_oracle.decode(encoded)) == header.hash
+    other = encode_full_header(header, replace(mining, merkle_path=mining.merkle_path[32:]))
+    with pytest.raises(ValueError, match="not a header with its work"):
+        hash_with_work(rlp_oracle.decode(other))
 
 
 def test_a_header_from_a_nodes_answer_has_the_hash_and_the_mining_hash_of_the_answer() -> None:

@@ -8,14 +8,29 @@ import json
 import random
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import pytest
 from coincurve import PrivateKey
+from coincurve.utils import GROUP_ORDER_INT
 
 from layer2 import OFFLINE, TransferProof, check_proof
+from layer2.contracts.bitcoin_htlc import Branch
+from layer2.contracts.htlc import HTLC_ADDRESS
 from layer2.errors import FormatError, ProofRefused
+from layer2.legs.evidence import RootstockReceiptEvidence
+from layer2.legs.evm import EvmLeg
+from layer2.model.transactions import Preimage
+from layer2.proofs import HolderAnswer, HolderChallenge, check_answer
+from layer2.proofs.statement import StatedOutcome
+from proofs import made_bitcoin as btc
+from proofs import made_proofs as made
+from proofs import made_rootstock as rsk
+from proofs import made_storage
+from proofs import test_holding as holding
+from proofs.made_statements import stated
 from vectors.answers import answer as vector_answer
 from vectors.mutants import every
 
@@ -63,6 +78,51 @@ def test_the_second_verifier_gives_the_verdict_and_the_result_of_every_vector(co
     expected = [_answer(line) for line in lines.splitlines()]
     assert len(expected) > 500
     assert answers(command, lines) == expected
+
+
+def test_both_verifiers_answer_alike_about_proofs_that_this_package_writes(command: Path) -> None:
+    # Other libraries wrote most of the vectors.
+    written = {name: proof.to_bytes() for name, proof in _made().items()}
+    lines = "".join(json.dumps({"name": name, "proof": file.decode()}) + "\n" for name, file in written.items())
+    expected = [(name, *_verdict(file)) for name, file in written.items()]
+    assert {result for _, _, result in expected} == {
+        *("completed", "refunded", "partial"),
+        *("event", "receipt_status", "preimage", "statement_amounts", "header"),
+    }
+    assert answers(command, lines) == expected
+
+
+def _made() -> dict[str, TransferProof]:
+    on_rootstock = rsk.terms(rsk.leg(contract=HTLC_ADDRESS))
+    rootstock, to_lightning, between = rsk.from_rootstock(on_rootstock), made.to_lightning(), made.between_chains()
+    lock = to_lightning.terms.terms.source
+    assert isinstance(lock, EvmLeg)
+    storage = made_storage.evidence_of(lock, to_lightning.terms.terms)
+    assert isinstance(rootstock.source_leg, RootstockReceiptEvidence)
+    return {
+        "BOB to Lightning": to_lightning,
+        "Lightning to BOB": made.to_bob(),
+        "BOB to Rootstock": between,
+        "one leg": replace(between, source_leg=None),
+        "from Bitcoin": btc.from_bitcoin(),
+        "from Rootstock": rootstock,
+        "shown by the storage": replace(to_lightning, source_leg=storage),
+        "with a statement": stated(to_lightning),
+        "refunded on BOB": made.refunded(),
+        "refunded on BOB, with a statement": stated(made.refunded(), StatedOutcome.REFUNDED),
+        "refunded on Bitcoin": replace(
+            btc.from_bitcoin(evidence=btc.evidence_of(btc.spend(Branch.REFUND))), destination_leg=None
+        ),
+        "released on Bitcoin": replace(
+            btc.from_bitcoin(evidence=btc.evidence_of(btc.spend(Branch.RELEASE))), destination_leg=None
+        ),
+        "refunded on Rootstock": replace(rsk.from_rootstock(on_rootstock, event="Refunded"), destination_leg=None),
+        "event of another contract": made.to_lightning(emitter=bytes(20)),
+        "failed transaction": made.to_lightning(succeeded=False),
+        "another preimage": made.to_lightning(payment=Preimage(b"\x01" * 32)),
+        "statement of another amount": stated(to_lightning, paid=made.AMOUNT + 1),
+        "headers with a gap": rsk.with_evidence(rootstock, headers=rootstock.source_leg.headers[::2]),
+    }
 
 
 def test_both_verifiers_answer_alike_about_changed_proofs(command: Path) -> None:
@@ -173,6 +233,97 @@ def _canonical(value: object) -> str:
 def _tagged_hash(tag: bytes, data: bytes) -> bytes:
     prefix = hashlib.sha256(tag).digest()
     return hashlib.sha256(prefix + prefix + data).digest()
+
+
+CHECK_ANSWERS: Final = """
+import { readFileSync } from "node:fs";
+const { AnswerError, checkAnswer } = await import(process.argv[1]);
+const bytes = (hex) => Uint8Array.from(Buffer.from(hex, "hex"));
+const results = JSON.parse(readFileSync(0, "utf-8")).map(({ files, now }) => {
+  try {
+    return checkAnswer(...files.map(bytes), now).map(({ layer, side, key }) => [layer, side, key]);
+  } catch (error) {
+    if (error instanceof AnswerError) return error.reason;
+    throw error;
+  }
+});
+console.log(JSON.stringify(results));
+"""
+
+
+def test_both_verifiers_answer_alike_about_answers_of_holders(command: Path) -> None:
+    cases = _answers()
+    finished = subprocess.run(
+        ["node", "--input-type=module", "--eval", CHECK_ANSWERS, str(command.parents[1] / "index.js")],
+        input=json.dumps([{"files": [file.hex() for file in files], "now": now} for *files, now in cases]),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    expected = [_signers(*case) for case in cases]
+    assert json.loads(finished.stdout) == expected
+    reasons = {each for each in expected if isinstance(each, str)}
+    assert reasons == {
+        "format",
+        *(f"answer_{name}" for name in ("challenge", "expired", "format", "high_s", "proof", "provider", "signature")),
+        "answer_verifier",
+    }
+    assert max(len(each) for each in expected if not isinstance(each, str)) == 2
+
+
+def _answers() -> list[tuple[bytes, bytes, bytes, int]]:
+    """Proofs, challenges and answers, sound and not, each with the time at which the answer arrives."""
+    on_bitcoin = btc.from_bitcoin()
+    signers = [
+        *(
+            (proof, holding.by_wallet, key)
+            for proof in _held()
+            for key in (holding.TAKER, holding.OTHER, holding.LOCKER)
+        ),
+        *((on_bitcoin, holding.by_output_key, key) for key in (btc.PAYER, btc.PAYEE, btc.PAYEE_RELEASE)),
+        (on_bitcoin, holding.by_wallet, btc.PAYER),
+    ]
+    cases: list[tuple[bytes, bytes, bytes, int]] = []
+    chance = random.Random(11)
+    for proof, sign, key in signers:
+        challenge = holding.asked_of(proof)
+        others = [holding.asked_of(proof, "Other Bank"), holding.asked_of(proof, nonce=bytes(32))]
+        signature, file, own = sign(challenge, key), proof.to_bytes(), challenge.to_bytes()
+        answer = HolderAnswer(challenge, signature).to_bytes()
+        high = signature[:32] + (GROUP_ORDER_INT - int.from_bytes(signature[32:64], "big")).to_bytes(32, "big")
+        wrong = [high + signature[64:], signature[:63], signature[:64], signature[:64] + b"\x02", bytes(65)]
+        # The last byte of a signer of digests.
+        wrong.append(signature[:64] + bytes([(signature + b"\x00")[64] % 27]))
+        cases += [(file, own, answer, now) for now in (0, challenge.expires_at, challenge.expires_at + 1)]
+        cases += [(file, own, HolderAnswer(each, sign(each, key)).to_bytes(), 0) for each in others]
+        cases += [(file, own, HolderAnswer(challenge, each).to_bytes(), 0) for each in wrong]
+        cases.append((made.to_bob().to_bytes(), own, answer, 0))
+        cases += [(file, own, _flipped(chance, answer), 0) for _ in range(100)]
+        cases += [(file, _flipped(chance, own), answer, 0) for _ in range(30)]
+    return cases
+
+
+def _held() -> tuple[TransferProof, ...]:
+    return holding.from_bob(), holding.to_bob(), holding.between_chains()
+
+
+def _flipped(chance: random.Random, file: bytes) -> bytes:
+    """The file with another character in one place."""
+    at = chance.randrange(len(file))
+    return file[:at] + chance.choice(b'0123456789abcdef",: {}').to_bytes() + file[at + 1 :]
+
+
+def _signers(proof: bytes, challenge: bytes, answer: bytes, now: int) -> str | list[list[str]]:
+    try:
+        own, given = HolderChallenge.from_bytes(challenge), HolderAnswer.from_bytes(answer)
+        keys = check_answer(TransferProof.from_bytes(proof), own, given, now=now)
+    except FormatError:
+        return "format"
+    except ProofRefused as refused:
+        return refused.check
+    return [[each.protocol.value, each.side.value, each.key.data.hex()] for each in keys]
 
 
 def test_a_line_that_is_no_proof_ends_the_command_with_an_error(command: Path) -> None:

@@ -44,6 +44,15 @@ def test_the_page_states_the_classes_and_their_sizes() -> None:
     assert {name: int(size) for name, size in rows} == sizes
 
 
+def test_the_page_names_every_check_that_the_code_makes() -> None:
+    source = TESTS.parent / "src" / "layer2"
+    code = "".join(path.read_text() for folder in ("proofs", "legs") for path in (source / folder).glob("*.py"))
+    checks = set(re.findall(r'ProofRefused\(\s*"([a-z_]+)"', code))
+    assert len(checks) > 20
+    page = (TESTS.parent / "docs" / "proof-format.md").read_text()
+    assert {check for check in checks if f"`{check}`" not in page} == set()
+
+
 def test_the_verifier_gives_every_vector_its_verdict_and_reason() -> None:
     wrong = [
         f"{vector.name}: {answer(vector)}, expected {(vector.verdict, vector.result)}"

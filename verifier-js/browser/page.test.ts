@@ -11,8 +11,12 @@ import { changed, proof, vector, VECTORS } from "./vectors.js";
 
 const PROVIDER = "1fe7d6ccd8e5f11db3e2a4cab99d203b530fa9bed072898def7b5602c33be3b2";
 const OTHER_PROVIDER = "f8918ed8b2a67f12d87b6efa7738966f4eb0ca22cfb8a3fa75846e261e1e04aa";
-const REFUNDED = /^Not confirmed.* Refunded: /;
-const COMPLETED = /^Not confirmed.* Completed: /;
+const TOKEN = "11".repeat(20);
+/** The payee of `outcome/bob-to-lightning`. */
+const PAYEE = "02de7c0fb726cddf3328413b8e2c0290836569a9e57ea56bb26bda34e22b05957f";
+const REFUNDED = /^Not confirmed.* The file states a refund: /;
+const COMPLETED = /^Not confirmed.* The file states a completed transfer: /;
+const PARTIAL = /^Not confirmed.* The file states one leg only: /;
 
 let browser: Browser;
 let opened: OpenPage;
@@ -35,8 +39,9 @@ describe("verdicts", () => {
     assert.ok(vectors.length > 500);
     await opened.drop(vectors.map((vector) => vector.file));
     const headlines = await opened.headlines();
+    const stated: Readonly<Record<string, RegExp>> = { completed: COMPLETED, refunded: REFUNDED, partial: PARTIAL };
     vectors.forEach(({ name, verdict, result }, at) => {
-      const expected = verdict === "refused" ? new RegExp(`^Refused: .*\\(${result}\\)$`) : new RegExp(`^Not confirmed.* ${result}: `, "i");
+      const expected = verdict === "refused" ? new RegExp(`^Refused: .*\\(${result}\\)$`) : stated[result]!;
       assert.match(headlines[at]!, expected, name);
     });
   });
@@ -100,6 +105,20 @@ describe("files", () => {
     await opened.page.getByText("99.json have the same payment hash: this payment counts once.").waitFor();
   });
 
+  test("a result has its details once it is opened, so that the page can have many results", async () => {
+    const files = Array.from({ length: 600 }, (_, at) => ({ ...proof("outcome/bob-to-lightning"), name: `${at}.json` }));
+    await opened.drop(files);
+    assert.equal(await opened.results.count(), 600);
+    const elements = await opened.page.locator("#results *").count();
+    assert.ok(elements <= 600 * 6, `${elements} elements`);
+    const last = opened.results.last();
+    await last.locator("summary").click();
+    await last.getByRole("heading", { name: "Source: BOB" }).waitFor();
+    await last.locator("summary").click();
+    await last.locator("summary").click();
+    assert.equal(await last.getByRole("heading", { name: "Source: BOB" }).count(), 1);
+  });
+
   test("files that are no proofs are refused, and the others are checked", async () => {
     const inputs = ["", "{}", "[".repeat(100_000), new Uint8Array([0x89, 0x50, 0x4e, 0x47]), "x".repeat(1_000_000), "x".repeat(5_000_000)];
     const files = inputs.map((content, at) => ({ name: `${at}.json`, content }));
@@ -151,7 +170,13 @@ describe("the policy", () => {
   /** Declares the network and the token of the made proofs. */
   async function declare(): Promise<void> {
     await opened.page.getByRole("checkbox", { name: "regtest" }).check();
-    await fill("Tokens: chain id", `60808 ${"11".repeat(20)} 8`);
+    await fill("Tokens: chain id", `60808 ${TOKEN} 8`);
+  }
+
+  /** The hash that the page shows of the block of a leg. */
+  async function blockHash(leg: string): Promise<string> {
+    const section = opened.results.locator("section.leg").filter({ has: opened.page.getByRole("heading", { name: leg }) });
+    return section.locator("dl > div").filter({ hasText: "Block hash" }).locator("code").innerText();
   }
 
   /** Writes into a field and leaves it. */
@@ -190,7 +215,7 @@ describe("the policy", () => {
     await fill("Keys of providers", PROVIDER);
     await opened.status.filter({ hasText: "1 completed but not confirmed, 1 undecided" }).waitFor();
     await declare();
-    await opened.status.filter({ hasText: "1 completed, 1 undecided" }).waitFor();
+    await opened.status.filter({ hasText: "1 stated as completed, 1 undecided" }).waitFor();
     await opened.page.getByLabel("Level of each leg").selectOption("finalized");
     await opened.status.filter({ hasText: "2 undecided" }).waitFor();
   });
@@ -209,8 +234,49 @@ describe("the policy", () => {
     await fill("Keys of providers", PROVIDER);
     await declare();
     await opened.status.filter({ hasText: "1 completed." }).waitFor();
-    assert.match(await headline(), /^Completed: /);
+    assert.match(await headline(), /^Completed\. BOB: collected, by the header that you trust\. /);
     await opened.results.getByText("trusted_header: the block leads to a header that you trust").waitFor();
+  });
+
+  test("with the statement of a provider, and no header, does not show that the transfer is completed", async () => {
+    await opened.openPolicy();
+    await opened.drop([proof("statement/bob-to-rootstock")]);
+    await opened.page.getByLabel("Level of each leg").selectOption("stated");
+    await fill("Keys of providers", PROVIDER);
+    await opened.page.getByRole("checkbox", { name: "regtest" }).check();
+    await fill("Tokens: chain id", `60808 ${TOKEN} 8\n33 ${TOKEN} 8`);
+    await opened.status.filter({ hasText: "1 stated as completed." }).waitFor();
+    const states = "collected, as the provider that you named states";
+    assert.equal(await headline(), `Stated as completed. BOB: ${states}. ROOTSTOCK: ${states}.`);
+    await fill("Headers that you trust", `BOB ${await blockHash("Source: BOB")}`);
+    await opened.results.getByText("by the header that you trust").waitFor();
+    assert.equal(await headline(), `Stated as completed. BOB: collected, by the header that you trust. ROOTSTOCK: ${states}.`);
+    await fill("Headers that you trust", `BOB ${await blockHash("Source: BOB")}\nROOTSTOCK ${await blockHash("Destination: ROOTSTOCK")}`);
+    await opened.status.filter({ hasText: "1 completed." }).waitFor();
+    assert.equal(await headline(), "Completed. BOB: collected, by the header that you trust. ROOTSTOCK: collected, by the header that you trust.");
+  });
+
+  test("that is not complete is named in the verdict, with what it does not declare", async () => {
+    await opened.openPolicy();
+    await opened.drop([proof("outcome/bob-to-lightning")]);
+    assert.match(await headline(), /^Not confirmed: you have not declared a header or work, the provider, the token and the network\. The file states a completed transfer: /);
+    await fill("Keys of providers", PROVIDER);
+    await declare();
+    await opened.results.getByText("you have not declared a header or work.").waitFor();
+  });
+
+  test("does not show a payment on Lightning with a preimage, unless it declares the payee", async () => {
+    await opened.openPolicy();
+    await opened.drop([proof("outcome/bob-to-lightning")]);
+    await fill("Keys of providers", PROVIDER);
+    await declare();
+    await fill("Headers that you trust", `BOB ${await blockHash("Source: BOB")}`);
+    await opened.status.filter({ hasText: "1 completed." }).waitFor();
+    const bob = "Completed. BOB: collected, by the header that you trust.";
+    assert.equal(await headline(), `${bob} LIGHTNING: its preimage is shown, but no payment.`);
+    await fill("Lightning nodes that make", PAYEE);
+    await opened.results.getByText("LIGHTNING: paid").waitFor();
+    assert.equal(await headline(), `${bob} LIGHTNING: paid, if its payee makes its own preimages, as you declare.`);
   });
 
   test("with a mistake checks nothing, and names the mistake at its field", async () => {
@@ -256,7 +322,7 @@ describe("access", () => {
     const reason = opened.results.first().locator("details > p");
     assert.equal(await reason.isVisible(), false);
     await page.keyboard.press("Enter");
-    assert.equal(await reason.isVisible(), true);
+    await reason.waitFor({ state: "visible" });
   });
 
   test("every control has a name, and results are announced", async () => {
@@ -279,6 +345,61 @@ describe("access", () => {
     for (const summary of await opened.results.locator("summary").all()) await summary.click();
     const widths = await opened.page.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]);
     assert.equal(widths[0], widths[1]);
+  });
+
+  test("print shows what was required, the finality, and when the files were checked", async () => {
+    const { page } = opened;
+    const conditions = page.getByRole("region", { name: "What was required" });
+    const row = (name: string) => conditions.locator("dl > div").filter({ has: page.getByText(name, { exact: true }) }).locator("dd").innerText();
+    await page.clock.setFixedTime("2026-03-04T05:06:07Z");
+    const { policy, headers, file } = vector("header-chain/four-headers");
+    await opened.drop([file]);
+    assert.equal(await conditions.isVisible(), false);
+    await page.emulateMedia({ media: "print" });
+    assert.equal(await row("Checked"), "2026-03-04 05:06:07 UTC, by the clock of this machine");
+    assert.equal(await row("Level of each leg"), "nothing");
+    for (const name of ["Providers", "Networks", "Tokens", "Work"]) assert.equal(await row(name), "not declared");
+    await page.emulateMedia({ media: "screen" });
+    await opened.openPolicy();
+    const trusted = policy["trusted_headers"].BOB as string;
+    const texts = [
+      ["Keys of providers", PROVIDER],
+      ["Tokens: chain id", `60808 0x${TOKEN} 8`],
+      ["Contracts that you accept", `30 ${"cc".repeat(20)}`],
+      ["Lightning nodes that make", PAYEE],
+      ["Headers that you trust", `BOB ${trusted}`],
+      ["Work of the headers", "BITCOIN 1_000_000"],
+    ] as const;
+    await page.getByLabel("BOB", { exact: true }).setInputFiles(opened.write([{ name: "headers.txt", content: headers["BOB"]!.join("\n") }]));
+    for (const [label, text] of texts) await page.getByLabel(label).fill(text);
+    await page.getByRole("checkbox", { name: "regtest" }).check();
+    await page.clock.setFixedTime("2026-03-05T00:00:00Z");
+    await page.getByLabel("Level of each leg").selectOption("finalized");
+    await opened.status.filter({ hasText: "1 completed." }).waitFor();
+    await page.emulateMedia({ media: "print" });
+    assert.equal(await row("Checked"), "2026-03-05 00:00:00 UTC, by the clock of this machine");
+    assert.equal(await row("Level of each leg"), "final: by a trusted header");
+    assert.equal(await row("Providers"), PROVIDER);
+    assert.equal(await row("Networks"), "regtest");
+    assert.equal(await row("Tokens"), `chain 60808: ${TOKEN}, 8 decimals`);
+    assert.equal(await row("Contracts"), `chain 30: ${"cc".repeat(20)}`);
+    assert.equal(await row("Lightning nodes that make their own preimages"), PAYEE);
+    assert.equal(await row("Trusted headers"), `BOB: ${trusted}, with ${headers["BOB"]!.length} given headers up to it`);
+    assert.equal(await row("Work"), "BITCOIN: 1,000,000 hashes");
+  });
+
+  test("print shows no requirement before the files are checked", async () => {
+    const { page } = opened;
+    await page.emulateMedia({ media: "print" });
+    const rows = page.getByRole("region", { name: "What was required" }).locator("dt");
+    assert.equal(await rows.count(), 0);
+    await opened.drop([proof("outcome/refunded")]);
+    await page.emulateMedia({ media: "print" });
+    assert.equal(await rows.count(), 9);
+    await page.emulateMedia({ media: "screen" });
+    await page.getByRole("button", { name: "Remove all files" }).click();
+    await page.emulateMedia({ media: "print" });
+    assert.equal(await rows.count(), 0);
   });
 
   test("print shows every result in full", async () => {

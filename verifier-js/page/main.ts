@@ -1,14 +1,18 @@
 /** Connects the page's form, its files and its results. */
 
-import type { Layer, Policy } from "../src/index.js";
+import type { CheckOptions, Layer, Policy } from "../src/index.js";
 import { PolicyError } from "../src/index.js";
-import { byId, element } from "./dom.js";
+import { conditionsView } from "./conditions-view.js";
+import { byId } from "./dom.js";
+import { summaryOf } from "./headline.js";
 import { readHeaders, readPolicy, wantedHeaders, type FieldErrors, type FieldName, type PolicyTexts } from "./policy-form.js";
 import { readFiles, type ProofFile } from "./proof-files.js";
-import { resultView } from "./result-view.js";
-import { repeatedPayments, summaryOf, verdictOn, type Verdict } from "./verdict.js";
+import { ResultList } from "./result-list.js";
+import { repeatedPayments, verdictOn, type Verdict } from "./verdict.js";
 
 const TEXT_FIELDS = ["providers", "tokens", "contracts", "ownPreimagePayees", "trustedHeaders", "work"] as const;
+/** Files are checked in batches of this time: long enough that showing them costs little, and short enough to click. */
+const BATCH_MILLISECONDS = 100;
 const HEADER_LAYERS: readonly Layer[] = ["BOB", "ROOTSTOCK", "BITCOIN"];
 
 class Page {
@@ -17,8 +21,9 @@ class Page {
   /** The number of the last check: an earlier one ends when a later one begins. */
   private lastCheck = 0;
   private readonly status = byId("status", HTMLElement);
-  private readonly results = byId("results", HTMLElement);
+  private readonly results = new ResultList(byId("results", HTMLElement));
   private readonly notice = byId("notice", HTMLElement);
+  private readonly conditions = byId("conditions", HTMLElement);
 
   connect(): void {
     const input = byId("files", HTMLInputElement);
@@ -37,8 +42,7 @@ class Page {
       const headers = byId(`headers-${layer}`, HTMLInputElement);
       headers.addEventListener("change", () => void this.takeHeaders(layer, headers.files?.[0]));
     }
-    const setOpen = (isOpen: boolean) => this.results.querySelectorAll("details").forEach((each) => (each.open = isOpen));
-    window.addEventListener("beforeprint", () => setOpen(true));
+    window.addEventListener("beforeprint", () => this.results.openAll());
   }
 
   private async take(files: Iterable<File>): Promise<void> {
@@ -65,39 +69,57 @@ class Page {
     this.lastCheck++;
     this.files = [];
     byId("files", HTMLInputElement).value = "";
-    this.results.replaceChildren();
-    this.notice.textContent = "";
+    this.showNothing();
     this.status.textContent = "No files.";
+  }
+
+  private showNothing(): void {
+    this.results.clear();
+    this.notice.textContent = "";
+    this.conditions.replaceChildren();
   }
 
   private async check(): Promise<void> {
     const number = ++this.lastCheck;
     const { policy, errors } = readPolicy(policyTexts());
     showErrors(errors);
-    this.results.replaceChildren();
-    this.notice.textContent = "";
+    this.showNothing();
     if (errors.size > 0) {
       this.status.textContent = "Nothing is checked until the policy is corrected.";
       return;
     }
-    const verdicts = await this.checkEach(policy, number);
+    if (this.files.length === 0) {
+      this.status.textContent = "No files.";
+      return;
+    }
+    this.status.textContent = `Checking ${this.files.length} files.`;
+    const options = wantedHeaders(this.headers, policy);
+    const verdicts = await this.checkEach(policy, options, number);
     if (number !== this.lastCheck) return;
-    this.status.textContent = this.files.length === 0 ? "No files." : summaryOf(verdicts);
+    this.status.textContent = summaryOf(verdicts);
+    this.conditions.replaceChildren(conditionsView(policy, options, Math.floor(Date.now() / 1000)));
     const names = repeatedPayments(verdicts).map((places) => places.map((at) => this.files[at]!.name).join(" and "));
     this.notice.textContent = names.map((each) => `${each} have the same payment hash: this payment counts once.`).join(" ");
   }
 
-  private async checkEach(policy: Policy, number: number): Promise<Verdict[]> {
+  private async checkEach(policy: Policy, options: CheckOptions, number: number): Promise<Verdict[]> {
     const verdicts: Verdict[] = [];
-    const options = wantedHeaders(this.headers, policy);
-    for (const file of this.files) {
-      // The page stays usable between two files.
+    const { files } = this;
+    while (verdicts.length < files.length) {
+      // The page stays usable between two batches.
       await new Promise((resolve) => setTimeout(resolve));
       if (number !== this.lastCheck) break;
-      const verdict = verdictOn(file.bytes, policy, options);
-      verdicts.push(verdict);
-      this.results.append(element("li", {}, resultView(file.name, verdict, this.files.length === 1)));
+      const batch: [name: string, verdict: Verdict][] = [];
+      const end = performance.now() + BATCH_MILLISECONDS;
+      do {
+        const file = files[verdicts.length]!;
+        const verdict = verdictOn(file.bytes, policy, options);
+        verdicts.push(verdict);
+        batch.push([file.name, verdict]);
+      } while (verdicts.length < files.length && performance.now() < end);
+      this.results.add(batch);
     }
+    if (files.length === 1) this.results.openAll();
     return verdicts;
   }
 }

@@ -1,11 +1,12 @@
 /** The result for one file. */
 
-import type { CompletionStatement, Report } from "../src/index.js";
+import type { CompletionStatement, Judgement, Report } from "../src/index.js";
 import { satoshi, time } from "./amounts.js";
 import { code, description, element } from "./dom.js";
+import { headline, standingOf, type Standing } from "./headline.js";
 import { legView } from "./leg-view.js";
 import type { Verdict } from "./verdict.js";
-import { OUTCOMES, POINTS, REASONS } from "./wording.js";
+import { POINTS } from "./wording.js";
 
 const NOT_CONFIRMED =
   "Anyone can make a file that states this. Name the provider, and a header that you trust or the work that you require, in the form “What you require”.";
@@ -20,21 +21,21 @@ const NEVER_SHOWN = [
 /** How a result looks. A mark beside it means that it does not depend on colour. */
 const MARKS = { confirmed: "✓", open: "?", refused: "✗" } as const;
 
-function appearanceOf(verdict: Verdict): keyof typeof MARKS {
-  if (verdict.kind === "valid" && verdict.isConfirmed) return "confirmed";
-  return verdict.kind === "refused" ? "refused" : "open";
-}
+const APPEARANCES: Readonly<Record<Standing, keyof typeof MARKS>> = {
+  shown: "confirmed",
+  stated: "open",
+  partial: "open",
+  unconfirmed: "open",
+  undecided: "open",
+  refused: "refused",
+};
 
-export function headline(verdict: Verdict): string {
-  switch (verdict.kind) {
-    case "valid":
-      return (verdict.isConfirmed ? "" : "Not confirmed. The file states: ") + OUTCOMES[verdict.report.outcome];
-    case "undecided":
-      return `Undecided: ${REASONS.level.toLowerCase()}`;
-    case "refused":
-      return `Refused: ${REASONS[verdict.error.reason].toLowerCase()} (${verdict.error.reason})`;
-  }
-}
+/** Warnings about what a result does not mean. */
+const WARNINGS: Readonly<Partial<Record<Standing, string>>> = {
+  stated: "No block is confirmed where the provider's statement is all that you have. Whether it is enough is your declaration.",
+  unconfirmed: NOT_CONFIRMED,
+  undecided: NOT_CONFIRMED,
+};
 
 function openPoints(report: Report): HTMLElement {
   const points = report.openPoints.map(({ point, layer }) => (layer === undefined ? POINTS[point] : `${layer}: ${POINTS[point]}`));
@@ -81,11 +82,11 @@ function statementView(statement: CompletionStatement): HTMLElement {
   );
 }
 
-function reportView({ report, isConfirmed }: Exclude<Verdict, { kind: "refused" }>): HTMLElement {
+function reportView({ report }: Judgement, warning: string | undefined): HTMLElement {
   return element(
     "div",
     {},
-    isConfirmed ? undefined : element("p", { class: "warning" }, NOT_CONFIRMED),
+    warning === undefined ? undefined : element("p", { class: "warning" }, warning),
     element("div", { class: "legs" }, legView("Source", report.source), legView("Destination", report.destination)),
     openPoints(report),
     report.statement && statementView(report.statement),
@@ -93,17 +94,35 @@ function reportView({ report, isConfirmed }: Exclude<Verdict, { kind: "refused" 
   );
 }
 
-/** A part of the page that opens and closes. */
-export function resultView(name: string, verdict: Verdict, isOpen: boolean): HTMLDetailsElement {
-  const appearance = appearanceOf(verdict);
-  const mark = element("span", { class: "mark", "aria-hidden": "true" }, MARKS[appearance]);
-  const title = element("h3", {}, mark, ` ${name}`);
-  const view = element(
-    "details",
-    { class: appearance },
-    element("summary", {}, title, element("p", { class: "headline" }, headline(verdict))),
-    verdict.kind === "refused" ? element("p", {}, verdict.error.message) : reportView(verdict),
-  );
-  view.open = isOpen;
-  return view;
+/** The result for one file. It opens and closes, and has its details only once they are read: a page can have many results. */
+export class ResultView {
+  readonly view: HTMLDetailsElement;
+  private isFilled = false;
+
+  constructor(
+    name: string,
+    private readonly verdict: Verdict,
+  ) {
+    const appearance = APPEARANCES[standingOf(verdict)];
+    const mark = element("span", { class: "mark", "aria-hidden": "true" }, MARKS[appearance]);
+    const summary = element("summary", {}, element("h3", {}, mark, ` ${name}`), element("p", { class: "headline" }, headline(verdict)));
+    this.view = element("details", { class: appearance }, summary);
+    this.view.addEventListener("toggle", () => this.fill());
+  }
+
+  open(): void {
+    this.fill();
+    this.view.open = true;
+  }
+
+  private fill(): void {
+    if (this.isFilled) return;
+    this.isFilled = true;
+    this.view.append(detailsOf(this.verdict));
+  }
+}
+
+function detailsOf(verdict: Verdict): HTMLElement {
+  if (verdict.verdict === "refused") return element("p", {}, verdict.error.message);
+  return reportView(verdict, WARNINGS[standingOf(verdict)]);
 }

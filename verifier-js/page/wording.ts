@@ -2,10 +2,11 @@
 
 import type { Level, Outcome, Point, Reason } from "../src/index.js";
 
+/** What a file states. */
 export const OUTCOMES: Readonly<Record<Outcome, string>> = {
-  completed: "Completed: both legs were collected",
-  partial: "Partial: one leg was collected, and the other has no evidence",
-  refunded: "Refunded: what was locked went to its payer",
+  completed: "a completed transfer: both legs were collected",
+  partial: "one leg only: it was collected, and the other has no evidence",
+  refunded: "a refund: what was locked went to its payer",
 };
 
 export const LEVELS: Readonly<Record<Level, string>> = {

@@ -8,10 +8,12 @@ import { check, ProofError, refuse } from "./error.js";
 import { checkEvmReceipt, checkEvmStorage } from "./evm.js";
 import { checkHeaderChain, checkHeadersAreWanted } from "./header-chain.js";
 import { sha256 } from "./hash.js";
+import { judged, type Judgement } from "./judgement.js";
 import type { Layer } from "./layer.js";
 import { checkOwed } from "./owed.js";
 import type { Policy } from "./policy.js";
 import {
+  legsOf,
   levelOf,
   meets,
   openPoints,
@@ -22,7 +24,7 @@ import {
   type Report,
 } from "./report.js";
 import { checkRootstockReceipt } from "./rootstock.js";
-import { isSignedBy, SIGNATURES, type SignatureChecker } from "./signature.js";
+import { isSignedBy } from "./signature.js";
 import { checkStatement } from "./statement.js";
 import { layerOf, type Leg, type LightningLeg, type Terms } from "./terms.js";
 
@@ -54,27 +56,39 @@ const CHAINS: ReadonlyMap<Layer, { readonly kind: Leg["kind"] } & Readonly<Recor
  * @throws ProofError if a check fails, or if nothing shows what the policy requires.
  */
 export function verifyProof(file: Uint8Array, policy: Policy = {}, options: CheckOptions = {}): Report {
-  return checkProof(file, policy, options, SIGNATURES);
+  const report = reportOn(file, policy, options);
+  if (!meets(policy.requires ?? "nothing", legsOf(report))) {
+    throw new ProofError("undecided", "level", "nothing shows what the policy requires");
+  }
+  return report;
 }
 
-/** As `verifyProof`, with another implementation of the curve. */
-export function checkProof(file: Uint8Array, policy: Policy, options: CheckOptions, signatures: SignatureChecker): Report {
+/**
+ * Checks a proof as `verifyProof` does, and keeps the report if it does not reach the level that the policy requires.
+ *
+ * @throws ProofError if a check fails.
+ */
+export function judgeProof(file: Uint8Array, policy: Policy = {}, options: CheckOptions = {}): Judgement {
+  return judged(reportOn(file, policy, options), policy);
+}
+
+function reportOn(file: Uint8Array, policy: Policy, options: CheckOptions): Report {
   const document = readDocument(file);
   const { terms } = document;
-  checkTerms(document, policy, signatures);
+  checkTerms(document, policy);
   const total = terms.amount + terms.providerFee + terms.networkFee;
-  checkOwed(terms.source, total, terms, policy, signatures);
-  checkOwed(terms.destination, terms.amount, terms, policy, signatures);
+  checkOwed(terms.source, total, terms, policy);
+  checkOwed(terms.destination, terms.amount, terms, policy);
   const source = readFacts(terms.source, total, document.sourceLeg, terms, policy);
   const destination = readFacts(terms.destination, terms.amount, document.destinationLeg, terms, policy);
   const outcome = outcomeOf(source.shown, destination.shown);
-  if (document.statement !== undefined) checkStatement(document.statement, terms, source, destination, signatures);
+  if (document.statement !== undefined) checkStatement(document.statement, terms, source, destination);
   checkHeaders([source, destination], policy, options);
   return makeReport(document, outcome, source, destination, policy, options);
 }
 
-function checkTerms({ terms, signature }: Document, policy: Policy, signatures: SignatureChecker): void {
-  const isSigned = isSignedBy(terms.provider, signature.scheme, fromHex(signature.signature), terms.hash, signatures);
+function checkTerms({ terms, signature }: Document, policy: Policy): void {
+  const isSigned = isSignedBy(terms.provider, signature.scheme, fromHex(signature.signature), terms.hash);
   check(isSigned, "terms_signature", "not the provider's signature of the terms");
   check(policy.providers?.has(terms.provider) ?? true, "provider", `${terms.provider} is not accepted`);
   check(policy.networks?.has(terms.network) ?? true, "network", "the network is not accepted");
@@ -156,9 +170,6 @@ function makeReport(
     level: levelOf(facts, policy, options.confirmed ?? [], document.statement !== undefined),
   });
   const legs = [legReport(source), legReport(destination)] as const;
-  if (!meets(policy.requires ?? "nothing", legs)) {
-    throw new ProofError("undecided", "level", "nothing shows what the policy requires");
-  }
   return {
     proofId: toHex(document.proofId),
     termsHash: toHex(terms.hash),

@@ -4,7 +4,7 @@ import { bytesOf, decodeBech32, numberOf, paddedBytes } from "./bech32.js";
 import { ascii, concat } from "./bytes.js";
 import { expect } from "./error.js";
 import { sha256 } from "./hash.js";
-import { isPoint, type SignatureChecker } from "./signature.js";
+import { isEcdsaSignature, isPoint, recoveredKey } from "./signature.js";
 
 export interface Invoice {
   readonly network: string;
@@ -67,7 +67,7 @@ interface Field {
   readonly groups: readonly number[];
 }
 
-export function readInvoice(text: string, signatures: SignatureChecker): Invoice {
+export function readInvoice(text: string): Invoice {
   expect(text.length <= MAX_LENGTH && /^[!-~]*$/.test(text), "too long, or not printable ASCII");
   const { prefix, groups } = decodeBech32(text);
   const { network, amountMsat } = readPrefix(prefix);
@@ -97,7 +97,7 @@ export function readInvoice(text: string, signatures: SignatureChecker): Invoice
     hasBlindedPaths,
     features: featureBits(first(Type.Features) ?? []),
     isAmbiguous: repeats.length > 0,
-    payee: signer(prefix, signed, groups.slice(-SIGNATURE), first(Type.Payee), signatures),
+    payee: signer(prefix, signed, groups.slice(-SIGNATURE), first(Type.Payee)),
   };
 }
 
@@ -239,7 +239,6 @@ function signer(
   signed: readonly number[],
   signatureGroups: readonly number[],
   payeeGroups: readonly number[] | undefined,
-  signatures: SignatureChecker,
 ): Uint8Array {
   const digest = sha256(concat(ascii(prefix), paddedBytes(signed)));
   const bytes = bytesOf(signatureGroups);
@@ -248,10 +247,10 @@ function signer(
   expect(recoveryId <= 3, "a recovery id above 3");
   if (payeeGroups !== undefined) {
     const payee = bytesOf(payeeGroups);
-    expect(signatures.ecdsa(signature, digest, payee), "not signed by the payee that it names");
+    expect(isEcdsaSignature(signature, digest, payee), "not signed by the payee that it names");
     return payee;
   }
-  const key = signatures.recover(signature, recoveryId, digest);
+  const key = recoveredKey(signature, recoveryId, digest);
   expect(key !== undefined, "a signature without a signer");
   return key;
 }

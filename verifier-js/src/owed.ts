@@ -6,7 +6,6 @@ import { GENUINE_CONTRACT } from "./evm.js";
 import { AMP_FEATURES, readInvoice } from "./invoice.js";
 import type { Policy } from "./policy.js";
 import { isRootstockCoin } from "./report.js";
-import type { SignatureChecker } from "./signature.js";
 import type { BitcoinLeg, EvmLeg, Leg, LightningLeg, Terms } from "./terms.js";
 
 const SATOSHI_DECIMALS = 8;
@@ -14,12 +13,12 @@ const COIN_DECIMALS = 18;
 const MSAT_PER_SATOSHI = 1000n;
 const CLOCK_DIFFERENCE = 60;
 
-export function checkOwed(leg: Leg, satoshi: bigint, terms: Terms, policy: Policy, signatures: SignatureChecker): void {
+export function checkOwed(leg: Leg, satoshi: bigint, terms: Terms, policy: Policy): void {
   switch (leg.kind) {
     case "evm":
       return checkEvmLeg(leg, satoshi, policy);
     case "lightning":
-      return checkLightningLeg(leg, satoshi, terms, signatures);
+      return checkLightningLeg(leg, satoshi, terms);
     case "bitcoin":
       return checkBitcoinLeg(leg, satoshi, terms);
   }
@@ -38,8 +37,8 @@ function checkEvmLeg(leg: EvmLeg, satoshi: bigint, policy: Policy): void {
   }
 }
 
-function checkLightningLeg(leg: LightningLeg, satoshi: bigint, terms: Terms, signatures: SignatureChecker): void {
-  const invoice = within("invoice", () => readInvoice(leg.invoice, signatures));
+function checkLightningLeg(leg: LightningLeg, satoshi: bigint, terms: Terms): void {
+  const invoice = within("invoice", () => readInvoice(leg.invoice));
   check(invoice.network === leg.prefix, "invoice_network", "the invoice is of another network");
   check(!invoice.isAmbiguous, "invoice_ambiguous", "a field occurs twice");
   check(invoice.amountMsat === satoshi * MSAT_PER_SATOSHI, "invoice_amount", "the invoice is over another amount");

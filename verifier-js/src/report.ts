@@ -58,6 +58,11 @@ export interface Report {
   readonly openPoints: readonly OpenPoint[];
 }
 
+/** The source, and then the destination. */
+export function legsOf({ source, destination }: Report): readonly [LegReport, LegReport] {
+  return [source, destination];
+}
+
 export interface LegFacts {
   readonly leg: Leg;
   readonly satoshi: bigint;

@@ -6,7 +6,7 @@ import { canonicalForm, type JsonValue } from "./canonical-json.js";
 import { check } from "./error.js";
 import { Fields } from "./fields.js";
 import { taggedHash } from "./hash.js";
-import { isSignedBy, SCHEMES, type Scheme, type SignatureChecker } from "./signature.js";
+import { isSignedBy, SCHEMES, type Scheme } from "./signature.js";
 import type { Leg, Terms } from "./terms.js";
 
 const ENDS = ["finalized", "settled", "unfunded"] as const;
@@ -80,10 +80,9 @@ export function checkStatement(
   terms: Terms,
   source: LegWithEvidence,
   destination: LegWithEvidence,
-  signatures: SignatureChecker,
 ): void {
   check(statement.termsHash === toHex(terms.hash), "statement_terms", "a statement about other terms");
-  const isSigned = isSignedBy(terms.provider, statement.scheme, fromHex(statement.signature), statement.hash, signatures);
+  const isSigned = isSignedBy(terms.provider, statement.scheme, fromHex(statement.signature), statement.hash);
   check(isSigned, "statement_signature", "not the provider's signature of the statement");
   const isCompleted = statement.outcome === "completed";
   const received = isCompleted ? source.satoshi : 0n;

@@ -4,10 +4,10 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import { decimal, grouped, satoshi, time } from "../page/amounts.js";
+import { headline, summaryOf } from "../page/headline.js";
 import { readHeaders, readPolicy, wantedHeaders, type PolicyTexts } from "../page/policy-form.js";
-import { headline } from "../page/result-view.js";
-import { repeatedPayments, summaryOf, verdictOn } from "../page/verdict.js";
-import { policyFromJson, verifyProof } from "../src/index.js";
+import { repeatedPayments, verdictOn } from "../page/verdict.js";
+import { policyFromJson, verifyProof, type Policy } from "../src/index.js";
 import { fileOf, vector, VECTORS } from "./vectors.js";
 
 const PAGE = readFileSync(new URL("../../dist/page/check-proofs.html", import.meta.url), "utf-8");
@@ -117,8 +117,8 @@ test("headers are read with and without a prefix, and are used only up to a trus
 
 test("an undecided proof keeps the report of what it shows", () => {
   const verdict = verdictOn(COMPLETED, { requires: "finalized" }, {});
-  assert.equal(verdict.kind, "undecided");
-  assert.ok(verdict.kind === "undecided" && verdict.report.outcome === "completed");
+  assert.equal(verdict.verdict, "undecided");
+  assert.ok(verdict.verdict === "undecided" && verdict.report.outcome === "completed");
 });
 
 test("the summary counts each verdict, and names payments that count once", () => {
@@ -140,26 +140,53 @@ const DECLARED = {
   tokens: new Map([60808, 33].map((chain) => [chain, new Map([[TOKEN, 8]])])),
 };
 
-test("a result that nothing confirms says so in its headline", () => {
-  assert.match(headline(verdictOn(COMPLETED, {}, {})), /^Not confirmed\. The file states: /);
-  const each = vector("header-chain/the-block-itself");
-  const trusted = policyFromJson(each.policy);
-  assert.match(headline(verdictOn(fileOf(each), trusted, {})), /^Not confirmed\. The file states: /);
-  const { provider } = verifyProof(fileOf(each)).terms;
-  const named = { ...trusted, providers: new Set([provider]) };
-  for (const declared of [{}, { networks: DECLARED.networks }, { tokens: DECLARED.tokens }]) {
-    assert.match(headline(verdictOn(fileOf(each), { ...named, ...declared }, {})), /^Not confirmed/);
-  }
-  assert.equal(headline(verdictOn(fileOf(each), { ...named, ...DECLARED }, {})), "Completed: both legs were collected");
+const PROVIDER = verifyProof(COMPLETED).terms.provider;
+const STATED = "as the provider that you named states";
+
+function headlineOf(name: string, policy: Policy): string {
+  const each = vector(name);
+  return headline(verdictOn(fileOf(each), { ...policyFromJson(each.policy), ...policy }, {}));
+}
+
+test("the headline of a result names what the policy does not declare", () => {
+  const states = "The file states a completed transfer: both legs were collected.";
+  assert.equal(headline(verdictOn(COMPLETED, {}, {})), `Not confirmed: you have not declared a header or work, the provider, the token and the network. ${states}`);
+  const trusted = "header-chain/the-block-itself";
+  assert.equal(headlineOf(trusted, {}), `Not confirmed: you have not declared the provider, the token and the network. ${states}`);
+  assert.equal(headlineOf(trusted, { ...DECLARED }), `Not confirmed: you have not declared the provider. ${states}`);
+  const named = { providers: new Set([PROVIDER]) };
+  assert.equal(headlineOf(trusted, { ...named, networks: DECLARED.networks }), `Not confirmed: you have not declared the token. ${states}`);
 });
 
-test("the statement of a named provider confirms an outcome only if the policy requires no more", () => {
-  const each = vector("statement/bob-to-rootstock");
-  const policy = { ...policyFromJson(each.policy), ...DECLARED };
-  assert.equal(policy.requires, "stated");
-  assert.equal(headline(verdictOn(fileOf(each), policy, {})), "Completed: both legs were collected");
-  assert.match(headline(verdictOn(fileOf(each), { ...policy, requires: "nothing" }, {})), /^Not confirmed\. The file states: /);
-  assert.match(headline(verdictOn(fileOf(each), { ...policy, requires: "as_agreed" }, {})), /^Undecided: /);
+test("the headline of a result names for each leg the declaration that shows its end", () => {
+  const named = { ...DECLARED, providers: new Set([PROVIDER]) };
+  const bob = "Completed. BOB: collected, by the header that you trust.";
+  assert.equal(headlineOf("header-chain/the-block-itself", named), `${bob} LIGHTNING: its preimage is shown, but no payment.`);
+  const { payee } = verifyProof(COMPLETED).destination.leg;
+  const payees = { ...named, ownPreimagePayees: new Set([payee]) };
+  assert.equal(headlineOf("header-chain/the-block-itself", payees), `${bob} LIGHTNING: paid, if its payee makes its own preimages, as you declare.`);
+  const work = { ...named, work: new Map([["BITCOIN", 1n]] as const) };
+  assert.equal(headlineOf("bitcoin/claim", work), "Completed. BITCOIN: collected, by the work that you require. LIGHTNING: its preimage is shown, but no payment.");
+  assert.equal(headlineOf("bitcoin/refund", work), "Refunded. BITCOIN: returned, by the work that you require. LIGHTNING: nothing is shown.");
+});
+
+test("a headline that relies on a statement says so, and only if the policy requires no more", () => {
+  const stated = "statement/bob-to-rootstock";
+  const requires = (level: Policy["requires"]) => headlineOf(stated, { ...DECLARED, requires: level! });
+  assert.equal(requires("stated"), `Stated as completed. BOB: collected, ${STATED}. ROOTSTOCK: collected, ${STATED}.`);
+  assert.match(requires("nothing"), /^Not confirmed: you have not declared a header or work\. The file states /);
+  assert.match(requires("as_agreed"), /^Undecided: nothing shows what your policy requires\. The file states /);
+  assert.equal(
+    headlineOf("statement/refunded", { ...DECLARED, providers: new Set([PROVIDER]), requires: "stated" }),
+    `Stated as refunded. BOB: returned, ${STATED}. LIGHTNING: never funded, ${STATED}.`,
+  );
+});
+
+test("one leg is no transfer, also if the statement names the end of the other", () => {
+  const policy: Policy = { ...DECLARED, providers: new Set([PROVIDER]), requires: "stated" };
+  const verdict = verdictOn(fileOf(vector("statement/of-a-leg-without-evidence")), policy, {});
+  assert.match(headline(verdict), /^One leg only\. .*, as the provider that you named states\.$/);
+  assert.equal(summaryOf([verdict]), "1 file checked: 1 partial.");
 });
 
 test("the result of each reason names it", () => {

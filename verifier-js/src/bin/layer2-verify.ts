@@ -10,12 +10,10 @@
 import { createInterface } from "node:readline";
 
 import { fromHex } from "../bytes.js";
-import { checkProof } from "../check.js";
+import { verifyProof } from "../check.js";
 import { ProofError } from "../error.js";
 import type { Layer } from "../layer.js";
 import { layerNamed, policyFromJson } from "../policy.js";
-import { SIGNATURES, type SignatureChecker } from "../signature.js";
-import { remembering } from "./remembering.js";
 
 interface Answer {
   readonly name: string;
@@ -48,13 +46,13 @@ function headersOf(value: unknown): Map<Layer, Uint8Array[]> {
   return headers;
 }
 
-function answer(text: string, signatures: SignatureChecker): Answer {
+function answer(text: string): Answer {
   const line: unknown = JSON.parse(text);
   if (!isObject(line) || typeof line["name"] !== "string") throw new TypeError("a line is not an object with a name");
   const name = line["name"];
   const policy = policyFromJson(line["policy"] ?? {});
   try {
-    const report = checkProof(fileOf(line), policy, { headers: headersOf(line["headers"] ?? {}) }, signatures);
+    const report = verifyProof(fileOf(line), policy, { headers: headersOf(line["headers"] ?? {}) });
     return { name, verdict: "valid", result: report.outcome };
   } catch (error) {
     if (error instanceof ProofError) return { name, verdict: error.verdict, result: error.verdict === "refused" ? error.reason : "" };
@@ -62,11 +60,10 @@ function answer(text: string, signatures: SignatureChecker): Answer {
   }
 }
 
-const signatures = remembering(SIGNATURES);
 for await (const text of createInterface({ input: process.stdin, crlfDelay: Infinity })) {
   if (text === "") continue;
   try {
-    process.stdout.write(JSON.stringify(answer(text, signatures)) + "\n");
+    process.stdout.write(JSON.stringify(answer(text)) + "\n");
   } catch (error) {
     process.stderr.write(`layer2-verify: ${error instanceof Error ? error.message : String(error)}\n`);
     process.exitCode = 2;
