@@ -196,7 +196,8 @@ def test_a_proof_on_bitcoin_is_placed_by_the_id_of_its_block_or_of_one_above_it(
     ):
         assert part in shown.out
     ran = layer2_here("proof", "headers", "good.json", "headers.txt", "--json", cwd=tmp_path)
-    assert ran.status == 1
+    # The proof is not refused: the command is the wrong one.
+    assert (ran.status, ran.envelope["error"]["code"]) == (3, "usage")
     assert "no leg has a header of an EVM layer" in ran.envelope["error"]["message"]
 
 
