@@ -31,8 +31,11 @@ _BY_REASON: Final[dict[str, tuple[str, ...]]] = {
     "The verifier's own policy is wrong, and not the file.": (
         "proofs.policy __post_init__: InvalidRequest(f\"work: only the headers of {' and '.join(sorted(with",
         "proofs.policy __post_init__: InvalidRequest('work: for each layer, a positive number of hashes')",
-        "proofs.policy __post_init__: InvalidRequest(f'trusted_headers: a hash has 32 bytes, not {len(trus",
         "proofs.policy __post_init__: InvalidRequest('tokens: for each chain id, a mapping from tokens to",
+        "proofs.policy _check_forms: InvalidRequest(f'requires: a Requirement, not {requires!r}')",
+        "proofs.policy _check_forms: InvalidRequest(f'networks: a set of names, not one text: {networks!r",
+        "proofs.policy _check_forms: InvalidRequest(f'trusted_headers: each layer is a Layer2ProtocolType",
+        "proofs.policy _check_bytes: InvalidRequest(f\"{name}: each one is {' or '.join(map(str, sizes))}",
     ),
     "It bounds work before it begins; what is beyond the limit is also refused later, for the same reason.": (
         "formats.bech32 decode: FormatError('a bech32 text is too short for its checksum')",
