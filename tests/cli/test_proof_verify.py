@@ -36,6 +36,7 @@ def test_a_forged_proof_is_refused_and_a_refund_is_not_a_success(tmp_path: Path)
     assert "terms_signature" in forged.envelope["error"]["message"]
     refund = layer2_here("proof", "verify", "refund.json", "--json", cwd=tmp_path)
     assert (refund.status, refund.envelope["error"]["code"]) == (1, "proof_of_refund")
+    assert refund.envelope["data"]["proof_id"] == made.refunded().proof_id.hex()
     other = layer2_here("proof", "verify", "good.json", "--provider", "00" * 32, "--json", cwd=tmp_path)
     assert other.status == 1
 
@@ -67,7 +68,8 @@ def test_a_providers_word_is_enough_only_for_those_who_ask_for_no_more(tmp_path:
         ("half.json", stated_only, 1, "shows one leg"),
         ("refund.json", stated_only, 1, "shows a refund"),
         ("lie.json", signer, 1, "statement: the provider states"),
-        ("stated.json", (*DECLARED[2:], "--requires", "stated"), 4, "a provider that the policy names"),
+        ("unstated.json", (*DECLARED[2:], "--requires", "stated"), 4, "layer2 proof complete FILE"),
+        ("stated.json", (*DECLARED[2:], "--requires", "stated"), 4, "only if you name the provider that signed it"),
     ]
     for file, options, status, text in cases:
         ran = layer2_here("proof", "verify", file, *options, cwd=tmp_path)
@@ -151,6 +153,8 @@ def test_a_proof_is_placed_by_a_trusted_header_and_by_no_other(tmp_path: Path) -
         assert ran.status == status, (options, ran.err)
         if status:
             no_traceback(ran)
+    later = layer2_here("proof", "verify", "good.json", "--trusted-header", "00" * 32, cwd=tmp_path)
+    assert "if the block that you trust is a later one: --headers" in later.err
     people = layer2_here("proof", "verify", "good.json", "--trusted-header", own, cwd=tmp_path)
     assert "on the chain of the header that you trust" in people.out
 
@@ -168,7 +172,7 @@ def test_a_lock_that_the_storage_shows_is_placed_by_a_trusted_header(tmp_path: P
     assert "on the chain of the header that you trust" in ran.out
     assert "the preimage with which the lock on BOB was claimed" in ran.out
     shown = layer2_here("proof", "show", "good.json", cwd=tmp_path)
-    assert "source: EvmStorage; destination: LightningPayment" in shown.out
+    assert "source: evm_storage; destination: lightning_payment" in shown.out
 
 
 def test_a_proof_on_bitcoin_is_placed_by_the_id_of_its_block_or_of_one_above_it(tmp_path: Path) -> None:
@@ -192,7 +196,7 @@ def test_a_proof_on_bitcoin_is_placed_by_the_id_of_its_block_or_of_one_above_it(
     for part in (
         f"refundable from block {made_bitcoin.LOCKTIME}",
         made_bitcoin.HTLC.descriptor,
-        "source: BitcoinSpend",
+        "source: bitcoin_spend",
     ):
         assert part in shown.out
     ran = layer2_here("proof", "headers", "good.json", "headers.txt", "--json", cwd=tmp_path)
@@ -226,7 +230,7 @@ def test_a_proof_on_rootstock_is_checked_by_its_work_and_with_its_contract(tmp_p
         ran = layer2_here("proof", "verify", "good.json", *options, "--json", cwd=tmp_path)
         assert ran.status == status, (options, ran.err)
     shown = layer2_here("proof", "show", "good.json", cwd=tmp_path)
-    assert "source: RootstockReceipt" in shown.out
+    assert "source: rootstock_receipt" in shown.out
     assert "(18 decimals) of RBTC" in shown.out
 
 

@@ -19,6 +19,7 @@ from layer2.cli.wording import at_time, fields_of, sat, short_hash
 from layer2.errors import InvalidRequest, Layer2Error, ProofUndecided
 from layer2.formats.json_record import write_record
 from layer2.formats.printable import printable
+from layer2.legs.evidence import LegEvidence
 from layer2.model.layers import Layer2ProtocolType
 from layer2.proofs.checking import LegReport, ProofReport, check_proof
 from layer2.proofs.model import ProofOutcome, TransferProof
@@ -62,18 +63,18 @@ def verify(
     proof = load(file)
     if node:
         return _verified_by_nodes(file, proof, policy, session, final=final)
-    return _verified(file, *_check_offline(proof, policy, trusted_header, headers))
+    return _verified(file, proof, *_check_offline(proof, policy, trusted_header, headers))
 
 
 async def _verified_by_nodes(
     file: Path, proof: TransferProof, policy: ProofPolicy, session: Session, *, final: bool
 ) -> Result:
     report = await _ask_nodes(proof, policy, session, final=final)
-    return _verified(file, report, undeclared(report))
+    return _verified(file, proof, report, undeclared(report))
 
 
-def _verified(file: Path, report: ProofReport, missing: Sequence[Undeclared]) -> Result:
-    data = report_data(report) | {"file": str(file)}
+def _verified(file: Path, proof: TransferProof, report: ProofReport, missing: Sequence[Undeclared]) -> Result:
+    data = report_data(report) | {"file": str(file), "proof_id": proof.proof_id.hex()}
     problem, ended = _problem(report, missing)
     is_real = all(each.code != HEADER for each in missing)
     return Result(data, report_lines(file, report, is_real=is_real), problem=problem, ended=ended)
@@ -97,21 +98,22 @@ def show(file: Path, *, session: InSession) -> Result:
     proof = load(file)
     terms = proof.terms.terms
     lines: list[str] = [
-        f"transfer   {terms.swap_id}   {printable(terms.network)}",
-        f"owed       the taker pays {sat(terms.source_amount)} on {terms.source.protocol.value}, "
+        f"transfer    {terms.swap_id}   {printable(terms.network)}",
+        f"owed        the taker pays {sat(terms.source_amount)} on {terms.source.protocol.value}, "
         f"the provider pays {sat(terms.amount)} on {terms.destination.protocol.value}",
-        f"fees       provider {sat(terms.provider_fee)}, network {sat(terms.network_fee)}",
-        f"hash       {short_hash(terms.payment_hash.hex(), whole=session.verbose)}",
-        f"provider   {short_hash(terms.provider.hex(), whole=session.verbose)} is named as the signer of the terms",
-        f"agreed     {at_time(terms.issued_at)}",
-        f"           the taker pays before {at_time(terms.fund_by)}, the provider before "
+        f"fees        provider {sat(terms.provider_fee)}, network {sat(terms.network_fee)}",
+        f"hash        {short_hash(terms.payment_hash.hex(), whole=session.verbose)}",
+        f"provider    {short_hash(terms.provider.hex(), whole=session.verbose)} is named as the signer of the terms",
+        f"agreed      {at_time(terms.issued_at)}",
+        f"            the taker pays before {at_time(terms.fund_by)}, the provider before "
         f"{at_time(terms.counter_fund_by)}; to be collected before {at_time(terms.collect_by)}",
         *(
-            f"{name:<10} {text}"
-            for name, leg in (("source", terms.source), ("to", terms.destination))
+            f"{name:<11} {text}"
+            for name, leg in (("source", terms.source), ("destination", terms.destination))
             for text in leg_lines(leg, whole=session.verbose)
         ),
-        f"evidence   source: {_kind(proof.source_leg)}; destination: {_kind(proof.destination_leg)}",
+        f"evidence    source: {_kind(proof.source_leg)}; destination: {_kind(proof.destination_leg)}",
+        f"proof id    {short_hash(proof.proof_id.hex(), whole=session.verbose)}",
         f"not checked yet: layer2 proof verify {printable(str(file))}",
     ]
     return Result({"file": str(file), "terms": write_terms(terms), "proof_id": proof.proof_id.hex()}, lines)
@@ -207,5 +209,5 @@ def _leg_data(leg: LegReport) -> dict[str, object]:
     }
 
 
-def _kind(evidence: object) -> str:
-    return "none" if evidence is None else type(evidence).__name__.removesuffix("Evidence")
+def _kind(evidence: LegEvidence | None) -> str:
+    return "none" if evidence is None else evidence.type

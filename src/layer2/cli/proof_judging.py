@@ -49,6 +49,8 @@ def judged(
             legs = [leg for leg in (terms.source, terms.destination) if isinstance(leg, EvmLeg)]
             named = [f"--contract {leg.chain_id}:{to_checksum(leg.contract, leg.chain_id)}" for leg in legs]
             error.remedy = f"if you know that its code is the contract's: {' '.join(named)}"
+        if error.check == "header_chain" and not headers:
+            error.remedy = "if the block that you trust is a later one: --headers, with the headers up to it"
         raise
     except ProofUndecided as error:
         report = check_proof(proof, replace(policy, requires=Requirement.NOTHING), headers=headers)
@@ -59,6 +61,9 @@ def judged(
 def _unknown(report: ProofReport, policy: ProofPolicy, error: ProofUndecided) -> Undeclared:
     """The ends of legs of which less is known than the policy requires, and whom to ask."""
     if policy.requires is Requirement.STATED:
+        if report.statement is not None:
+            text = "the completion statement counts only if you name the provider that signed it"
+            return Undeclared(HEADER, text, "compare the provider's key with one that you know")
         return Undeclared(HEADER, error.message, _STATEMENT_REMEDY)
     headers = [matter.text for matter in report.open_points if matter.point is OpenPoint.HEADER]
     remedy = _HEADER_REMEDY
@@ -85,11 +90,11 @@ def undeclared(report: ProofReport) -> tuple[Undeclared, ...]:
             _token(leg) for leg in (terms.source, terms.destination) if isinstance(leg, EvmLeg) and _is_token(leg)
         ]
         options, values = " ".join(f"--token {each}" for each in tokens), ", ".join(f'"{each}"' for each in tokens)
-        remedy = f"if you accept it as bitcoin: {options}, or tokens = [{values}] in the policy"
+        remedy = f"if you accept the token as bitcoin: {options}, or tokens = [{values}] in the policy"
         found.append(Undeclared("undeclared_token", f"not shown: {points[OpenPoint.ASSET]}", remedy))
     if OpenPoint.TEST_MONEY in points:
         name = printable(terms.network)
-        remedy = f'if you accept it: --network {name}, or networks = ["{name}"] in the policy'
+        remedy = f'if you accept its coins: --network {name}, or networks = ["{name}"] in the policy'
         found.append(Undeclared("undeclared_network", f"not shown: {points[OpenPoint.TEST_MONEY]}", remedy))
     return tuple(found)
 
