@@ -76,6 +76,9 @@ def test_a_folder_of_accepted_proofs_is_summed_and_ends_with_0(home: Path) -> No
     for number in range(3):
         from_rootstock(number).save(home / "proofs" / f"{number}.json")
     made_bitcoin.from_bitcoin().save(home / "proofs" / "deep.json")
+    # As proof challenge and proof answer write them beside the proof.
+    for name in ("0.challenge.json", "0.answer.json"):
+        (home / "proofs" / name).write_text("{}")
     (home / "proofs" / "notes.txt").write_text("no proof")
     ran = audit(home, "proofs")
     assert ran.status == 0, ran.err

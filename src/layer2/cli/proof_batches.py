@@ -41,6 +41,8 @@ __all__ = [
 ]
 
 _SUFFIX: Final = ".json"
+_BESIDE_A_PROOF: Final = (".challenge.json", ".answer.json")
+"""The ends of the names under which ``proof challenge`` and ``proof answer`` write their files."""
 _LONGEST_LINE: Final = 1_000_001
 """One byte more than a proof may have, so that a longer one is refused as too long."""
 _CHUNK: Final = 16
@@ -91,8 +93,8 @@ Ask: TypeAlias = Callable[[Given, Entry], Awaitable[Checked]]
 def given(paths: Iterable[Path], stream: BinaryIO | None) -> Iterator[Given]:
     """The proofs that the paths name, in their order, and then those of the stream, one on each line.
 
-    Of a folder, these are its files ``*.json`` and those of its folders, in the order of their names' bytes. Links to
-    folders are not followed.
+    Of a folder, these are its files ``*.json`` and those of its folders, in the order of their names' bytes, without
+    challenges and answers. Links to folders are not followed.
     """
     for path in paths:
         # Path.is_dir raises for a name that is too long, and for a folder that may not be searched.
@@ -129,7 +131,7 @@ def _files(folder: Path) -> Iterator[Given | Path]:
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
             yield Path(entry.path)
-        elif entry.name.endswith(_SUFFIX):
+        elif entry.name.endswith(_SUFFIX) and not entry.name.endswith(_BESIDE_A_PROOF):
             yield Given(_name(entry.path), Path(entry.path))
 
 
