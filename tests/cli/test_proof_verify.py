@@ -229,6 +229,8 @@ def test_a_proof_on_rootstock_is_checked_by_its_work_and_with_its_contract(tmp_p
     for options, status in cases:
         ran = layer2_here("proof", "verify", "good.json", *options, "--json", cwd=tmp_path)
         assert ran.status == status, (options, ran.err)
+        if status == 3:
+            assert ran.envelope["error"]["code"] == "usage"
     shown = layer2_here("proof", "show", "good.json", cwd=tmp_path)
     assert "source: rootstock_receipt" in shown.out
     assert "(18 decimals) of RBTC" in shown.out

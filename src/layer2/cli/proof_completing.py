@@ -129,7 +129,7 @@ def _result(completion: Completion, file: Path) -> Result:
 def _verdict(completion: Completion) -> str:
     if completion.added:
         return "written"
-    return "not written: nothing could be added" if completion.problems else "complete: nothing was missing"
+    return "not written: nothing could be added" if completion.problems else "written: nothing was missing"
 
 
 def _added(part: Part, proof: TransferProof) -> str:

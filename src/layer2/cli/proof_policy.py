@@ -97,7 +97,11 @@ class PolicyOptions:
             for key, form in _FORMS.items()
             if (texts := given.get(key) or _texts_of(getattr(self, form.option.removeprefix("--"), None)))
         }
-        return _policy(file | options)
+        try:
+            return _policy(file | options)
+        except InvalidRequest as error:
+            # Nothing else refuses a request here, and nothing could have been sent.
+            raise InvalidRequest(error.message, code="usage") from error
 
 
 def policy_data(policy: ProofPolicy) -> dict[str, object]:
