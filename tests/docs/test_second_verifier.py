@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,10 +10,11 @@ from pathlib import Path
 
 import pytest
 import rlp  # type: ignore[import-untyped]  # ships no types
+from eth_utils.crypto import keccak
 
 from docs.examples import ROOT
 from docs.second_rootstock import hash_with_work
-from docs.second_verifier import outcome_of
+from docs.second_verifier import CLAIMED, REFUNDED, canonical, id_of_lock, outcome_of, tagged
 from formats.rsk_vectors import vectors
 from layer2.contracts.bitcoin_htlc import Branch
 from layer2.contracts.htlc import HTLC_ADDRESS
@@ -233,3 +235,28 @@ def test_the_page_names_every_check_that_the_code_makes() -> None:
     assert len(checks) > 20
     page = (ROOT / "docs" / "proof-format.md").read_text()
     assert {check for check in checks if f"`{check}`" not in page} == set()
+
+
+def test_the_page_s_values_of_one_vector_are_what_the_other_verifier_computes() -> None:
+    page = (ROOT / "docs" / "proof-format.md").read_text().partition("### Values of one vector\n")[2]
+    lines = (ROOT / "src" / "layer2" / "proofs" / "vectors" / "v1.jsonl").read_text().splitlines()
+    files = {line["name"]: line["proof"].encode() for line in map(json.loads, lines) if "proof" in line}
+    file = files["outcome/bob-to-lightning"]
+    proof, stated = json.loads(file), json.loads(files["statement/bob-to-lightning"])
+    terms, evidence = proof["terms"], proof["source_leg"]
+    assert stated["terms"] == terms
+    header = bytes.fromhex(evidence["header"])
+    hash_of_terms = tagged("layer2/terms/v1", canonical(terms))
+    computed = {
+        "length of the canonical JSON of the terms": str(len(canonical(terms))),
+        "`terms_hash`": f"`{hash_of_terms.hex()}`",
+        "hash of the block": f"`{keccak(header).hex()}`",
+        "receipts root": f"`{rlp.decode(header)[5].hex()}`",
+        "key in the trie of receipts": f"`{rlp.encode(evidence['transaction_index']).hex()}`",
+        "topic of `Claimed`": f"`{CLAIMED.hex()}`",
+        "topic of `Refunded`": f"`{REFUNDED.hex()}`",
+        "id of the lock": f"`{id_of_lock(terms, hash_of_terms, terms['source']).hex()}`",
+        "`proof_id`": f"`{tagged('layer2/proof/v1', file).hex()}`",
+    }
+    assert dict(re.findall(r"^\| (.+?) \| (.+?) \|$", page, re.MULTILINE)) == computed
+    assert f"`{tagged('layer2/completion/v1', canonical(stated['attestations'][1]['statement'])).hex()}`" in page
