@@ -28,6 +28,8 @@ from layer2.terms.signing import write_terms
 
 __all__ = ["report_data", "show", "verify"]
 
+_MORE_IS_OPEN = "every check of the file holds, but more is open than the policy accepts"
+
 
 def verify(
     file: Path,
@@ -44,7 +46,8 @@ def verify(
     Exit status 0: it shows a completed transfer, its headers are on their chains, and your policy or your configuration
     declares its signer, its network and its tokens. 1: a check failed, and is named; or the proof shows a refund or one
     leg only. 2: your node cannot decide now. 4: every check of the file holds, but something is not declared, or the
-    end of a leg is not known as well as the policy requires: the message says whom to ask, and names the option.
+    end of a leg is not known as well as the policy requires: the report says whom to ask, and the error names
+    the option.
 
     Args:
         file: The proof.
@@ -139,7 +142,9 @@ def _problem(report: ProofReport, missing: Sequence[Undeclared]) -> tuple[Layer2
         case ProofOutcome.PARTIAL:
             return Layer2Error("the proof shows one leg, not a completed transfer", code="proof_of_one_leg"), None
         case ProofOutcome.COMPLETED if missing:
-            problem = ProofUndecided("; and ".join(each.text for each in missing))
+            # What is open is in the report, above the error.
+            unsaid = [each.text for each in missing if each.point is None]
+            problem = ProofUndecided("; and ".join(unsaid) or _MORE_IS_OPEN)
             problem.retryable = False
             problem.remedy = "; ".join(each.remedy for each in missing)
             return problem, ExitStatus.ACTION_NEEDED

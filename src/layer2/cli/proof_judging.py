@@ -31,6 +31,8 @@ class Undeclared:
     text: str
     remedy: str
     """The option and the key that declare it."""
+    point: OpenPoint | None = None
+    """The kind of the report's open points that state the same; None if the report does not state it."""
 
 
 def judged(
@@ -70,7 +72,9 @@ def _unknown(report: ProofReport, policy: ProofPolicy, error: ProofUndecided) ->
     if policy.providers is not None and report.statement is not None:
         remedy += "; if the provider's word is enough for you: --requires stated"
     # Without an open point, more is known of each header than the file shows, but less than the policy requires.
-    return Undeclared(HEADER, "not shown: " + "; and ".join(headers) if headers else error.message, remedy)
+    if not headers:
+        return Undeclared(HEADER, error.message, remedy)
+    return Undeclared(HEADER, "not shown: " + "; and ".join(headers), remedy, OpenPoint.HEADER)
 
 
 def undeclared(report: ProofReport) -> tuple[Undeclared, ...]:
@@ -84,18 +88,20 @@ def undeclared(report: ProofReport) -> tuple[Undeclared, ...]:
         remedy = (
             f'if you know that this key is the provider\'s: --provider {key}, or providers = ["{key}"] in the policy'
         )
-        found.append(Undeclared("undeclared_provider", text, remedy))
+        found.append(Undeclared("undeclared_provider", text, remedy, OpenPoint.PROVIDER))
     if OpenPoint.ASSET in points:
         tokens = [
             _token(leg) for leg in (terms.source, terms.destination) if isinstance(leg, EvmLeg) and _is_token(leg)
         ]
         options, values = " ".join(f"--token {each}" for each in tokens), ", ".join(f'"{each}"' for each in tokens)
         remedy = f"if you accept the token as bitcoin: {options}, or tokens = [{values}] in the policy"
-        found.append(Undeclared("undeclared_token", f"not shown: {points[OpenPoint.ASSET]}", remedy))
+        text = f"not shown: {points[OpenPoint.ASSET]}"
+        found.append(Undeclared("undeclared_token", text, remedy, OpenPoint.ASSET))
     if OpenPoint.TEST_MONEY in points:
         name = printable(terms.network)
         remedy = f'if you accept its coins: --network {name}, or networks = ["{name}"] in the policy'
-        found.append(Undeclared("undeclared_network", f"not shown: {points[OpenPoint.TEST_MONEY]}", remedy))
+        text = f"not shown: {points[OpenPoint.TEST_MONEY]}"
+        found.append(Undeclared("undeclared_network", text, remedy, OpenPoint.TEST_MONEY))
     return tuple(found)
 
 
