@@ -34,6 +34,10 @@ def test_a_forged_proof_is_refused_and_a_refund_is_not_a_success(tmp_path: Path)
     forged = layer2_here("proof", "verify", "forged.json", "--json", cwd=tmp_path)
     assert forged.status == 1
     assert "terms_signature" in forged.envelope["error"]["message"]
+    (tmp_path / "edited.json").write_text((tmp_path / "good.json").read_text() + "\n")
+    edited = layer2_here("proof", "verify", "edited.json", cwd=tmp_path)
+    assert edited.status == 1
+    assert "if an editor or a mail program has changed the file" in edited.err
     refund = layer2_here("proof", "verify", "refund.json", "--json", cwd=tmp_path)
     assert (refund.status, refund.envelope["error"]["code"]) == (1, "proof_of_refund")
     assert refund.envelope["data"]["proof_id"] == made.refunded().proof_id.hex()

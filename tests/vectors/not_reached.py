@@ -52,7 +52,7 @@ _BY_REASON: Final[dict[str, tuple[str, ...]]] = {
         "formats.bolt11 decode: FormatError('an invoice is too short for a timestamp and a signature",
         "formats.byte_reader take: FormatError(f'{self._what} ends too early')",
         "formats.canonical_json _parsed: FormatError('JSON is not UTF-8')",
-        "formats.canonical_json _parsed: FormatError(f'not JSON: {error.msg} at character {error.pos}')",
+        "formats.canonical_json _parsed: FormatError(f'not JSON: {error.msg} (character {error.pos})')",
         "formats.canonical_json _check_integer: FormatError('a JSON integer is beyond 2**53 - 1')",
         "formats.canonical_json _refuse_fraction: FormatError('a JSON number is not a whole number without fraction or",
         "formats.canonical_json _refuse_constant: FormatError(f'JSON has no {name}')",
