@@ -175,10 +175,11 @@ class _Demo:
             self._faults.append(f"processes still run: {running}")
         files = [proof.save(self._proof_place / f"transfer-{proof.terms.terms.swap_id}.json") for proof in proofs]
         balances = table(("party", "layer", ">before, sat", ">after, sat", ">change, sat", ">gas"), books.rows())
-        lines: list[Line] = [balances, "", "All nodes are stopped. The proofs, checked offline:"]
+        lines: list[Line] = [balances, "", "All nodes are stopped: no node confirms the blocks in the proofs. Checked offline, they show:"]
         policy = configured_policy(stand.taker_config, OFFLINE)
         lines += self._verified(files, policy)
         refused = self._forged(proofs, policy)
+        lines += ["Forged copies of these proofs:"]
         lines += [f"  {lie:<22} refused   {reason}" for lie, reason in refused.items()]
         seconds = time.monotonic() - began
         lines += ["", f"Total time {seconds:.1f} s. Next: layer2 simnet up, layer2 devnet up, docs/tutorial.md"]
