@@ -93,6 +93,8 @@ def test_a_refund_claims_nothing_about_a_leg_without_evidence(tmp_path: Path) ->
     made.refunded().save(tmp_path / "refund.json")
     ran = layer2_here("proof", "verify", "refund.json", cwd=tmp_path)
     assert "nothing is shown about this leg: neither that money was paid here, nor that it came back" in ran.out
+    # A refund shows no preimage, so nobody made the one that it shows.
+    assert "  preimage" not in ran.out
 
 
 def test_one_leg_is_not_a_completed_transfer(tmp_path: Path) -> None:

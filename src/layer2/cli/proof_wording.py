@@ -54,7 +54,9 @@ def report_lines(file: Path, report: ProofReport, *, is_real: bool) -> list[str]
     lines: list[str] = [f"{printable(str(file))}   {verdict}"]
     for name, leg in (("source", report.source), ("destination", report.destination)):
         lines.append(f"  {name:<12} {leg.protocol.value:<10} {_shown_words(leg, report)}")
-    lines.append(f"  {'preimage':<12} {_MAKERS[report.preimage_maker]}")
+    # After a refund there is none.
+    if report.outcome is not ProofOutcome.REFUNDED:
+        lines.append(f"  {'preimage':<12} {_MAKERS[report.preimage_maker]}")
     known = "a provider that you named" if report.provider_is_known else "an unknown signer"
     lines.append(f"  {'terms':<12} signed by {report.terms.provider.hex()[:10]}.., {known}")
     if report.statement is not None:
