@@ -69,7 +69,7 @@ def test_a_providers_word_is_enough_only_for_those_who_ask_for_no_more(tmp_path:
     stated_only = (*signer, "--requires", "stated")
     cases = [
         ("stated.json", (), 4, "use --node"),
-        ("stated.json", signer, 4, "if the provider's word is enough for you: --requires stated"),
+        ("stated.json", signer, 4, "if the provider's statement is enough for you: --requires stated"),
         ("stated.json", stated_only, 0, ""),
         ("unstated.json", stated_only, 4, "layer2 proof complete FILE"),
         ("half.json", stated_only, 1, "shows one leg"),

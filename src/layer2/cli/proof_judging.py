@@ -70,7 +70,7 @@ def _unknown(report: ProofReport, policy: ProofPolicy, error: ProofUndecided) ->
     headers = [matter.text for matter in report.open_points if matter.point is OpenPoint.HEADER]
     remedy = _HEADER_REMEDY
     if policy.providers is not None and report.statement is not None:
-        remedy += "; if the provider's word is enough for you: --requires stated"
+        remedy += "; if the provider's statement is enough for you: --requires stated"
     # Without an open point, more is known of each header than the file shows, but less than the policy requires.
     if not headers:
         return Undeclared(HEADER, error.message, remedy)
