@@ -66,7 +66,7 @@ def test_a_holder_with_the_key_answers_and_the_verifier_learns_the_leg(desk: Pat
     assert checked.envelope["data"]["keys"] == [{"leg": "source", "protocol": "BOB", "key": ACCOUNT.hex()}]
     people = check(desk)
     assert f"the payer's account {to_checksum(ACCOUNT)} in the source on BOB" in people.out
-    assert "not checked here: layer2 proof verify transfer.json" in people.out
+    assert "the proof itself is not checked here: layer2 proof verify transfer.json" in people.out
 
 
 def test_the_holder_sees_exactly_the_text_that_is_signed(desk: Path) -> None:

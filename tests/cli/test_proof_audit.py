@@ -82,6 +82,9 @@ def test_a_folder_of_accepted_proofs_is_summed_and_ends_with_0(home: Path) -> No
     for number in range(3):
         from_rootstock(number).save(home / "proofs" / f"{number}.json")
     made_bitcoin.from_bitcoin().save(home / "proofs" / "deep.json")
+    # As proof challenge and proof answer write them beside the proof.
+    for name in ("0.challenge.json", "0.answer.json"):
+        (home / "proofs" / name).write_text("{}")
     (home / "proofs" / "notes.txt").write_text("no proof")
     ran = audit(home, "proofs")
     assert ran.status == 0, ran.err
@@ -128,7 +131,7 @@ def test_two_swaps_that_claim_one_lightning_payment_are_listed_and_end_with_1(ho
     assert provider_on(data, "ROOTSTOCK") == (0, 2 * 100_420, 2)
     people = layer2_here("proof", "audit", "proofs", "--policy", "policy.toml", cwd=home)
     for part in (
-        "1 contested legs",
+        "1 contested leg;",
         "the largest amount",
         f"{leg['name']}: proofs/b.json, completed, 100,000 sat",
     ):

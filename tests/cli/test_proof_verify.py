@@ -50,8 +50,13 @@ def test_a_forged_proof_is_refused_and_a_refund_is_not_a_success(tmp_path: Path)
     forged = layer2_here("proof", "verify", "forged.json", "--json", cwd=tmp_path)
     assert forged.status == 1
     assert "terms_signature" in forged.envelope["error"]["message"]
+    (tmp_path / "edited.json").write_text((tmp_path / "good.json").read_text() + "\n")
+    edited = layer2_here("proof", "verify", "edited.json", cwd=tmp_path)
+    assert edited.status == 1
+    assert "if an editor or a mail program has changed the file" in edited.err
     refund = layer2_here("proof", "verify", "refund.json", "--json", cwd=tmp_path)
     assert (refund.status, refund.envelope["error"]["code"]) == (1, "proof_of_refund")
+    assert refund.envelope["data"]["proof_id"] == made.refunded().proof_id.hex()
     other = layer2_here("proof", "verify", "good.json", "--provider", "00" * 32, "--json", cwd=tmp_path)
     assert other.status == 1
 
@@ -63,7 +68,10 @@ def test_a_known_provider_shows_no_completion_while_the_header_is_unknown(tmp_pa
         assert ran.status == 4
         assert "not shown" in ran.out
         assert "holds" not in ran.out
-        assert "ask your own node" in ran.err
+        assert "ask your own node" in ran.out
+        # The report says what is open; the error does not repeat it, and says how to go on.
+        assert "ask your own node" not in ran.err
+        assert "more is open than the policy accepts; use --node, or --trusted-header" in ran.err
         no_traceback(ran)
 
 
@@ -76,14 +84,15 @@ def test_a_providers_word_is_enough_only_for_those_who_ask_for_no_more(tmp_path:
     signer = (*DECLARED, "--token", f"33:0x{made.TOKEN.hex()}:8")
     stated_only = (*signer, "--requires", "stated")
     cases = [
-        ("stated.json", (), 4, "ask your own node"),
-        ("stated.json", signer, 4, "if the provider's word is enough for you: --requires stated"),
+        ("stated.json", (), 4, "use --node"),
+        ("stated.json", signer, 4, "if the provider's statement is enough for you: --requires stated"),
         ("stated.json", stated_only, 0, ""),
         ("unstated.json", stated_only, 4, "layer2 proof complete FILE"),
         ("half.json", stated_only, 1, "shows one leg"),
         ("refund.json", stated_only, 1, "shows a refund"),
         ("lie.json", signer, 1, "statement: the provider states"),
-        ("stated.json", (*DECLARED[2:], "--requires", "stated"), 4, "a provider that the policy names"),
+        ("unstated.json", (*DECLARED[2:], "--requires", "stated"), 4, "layer2 proof complete FILE"),
+        ("stated.json", (*DECLARED[2:], "--requires", "stated"), 4, "only if you name the provider that signed it"),
     ]
     for file, options, status, text in cases:
         ran = layer2_here("proof", "verify", file, *options, cwd=tmp_path)
@@ -150,6 +159,8 @@ def test_a_refund_claims_nothing_about_a_leg_without_evidence(tmp_path: Path) ->
     made.refunded().save(tmp_path / "refund.json")
     ran = layer2_here("proof", "verify", "refund.json", cwd=tmp_path)
     assert "nothing is shown about this leg: neither that money was paid here, nor that it came back" in ran.out
+    # A refund shows no preimage, so nobody made the one that it shows.
+    assert "  preimage" not in ran.out
 
 
 def test_one_leg_is_not_a_completed_transfer(tmp_path: Path) -> None:
@@ -217,6 +228,8 @@ def test_a_proof_is_placed_by_a_trusted_header_and_by_no_other(tmp_path: Path) -
         assert ran.status == status, (options, ran.err)
         if status:
             no_traceback(ran)
+    later = layer2_here("proof", "verify", "good.json", "--trusted-header", "00" * 32, cwd=tmp_path)
+    assert "if the block that you trust is a later one: --headers" in later.err
     people = layer2_here("proof", "verify", "good.json", "--trusted-header", own, cwd=tmp_path)
     assert "on the chain of the header that you trust" in people.out
 
@@ -234,7 +247,7 @@ def test_a_lock_that_the_storage_shows_is_placed_by_a_trusted_header(tmp_path: P
     assert "on the chain of the header that you trust" in ran.out
     assert "the preimage with which the lock on BOB was claimed" in ran.out
     shown = layer2_here("proof", "show", "good.json", cwd=tmp_path)
-    assert "source: EvmStorage; destination: LightningPayment" in shown.out
+    assert "source: evm_storage; destination: lightning_payment" in shown.out
 
 
 def test_a_proof_on_bitcoin_is_placed_by_the_id_of_its_block_or_of_one_above_it(tmp_path: Path) -> None:
@@ -258,11 +271,12 @@ def test_a_proof_on_bitcoin_is_placed_by_the_id_of_its_block_or_of_one_above_it(
     for part in (
         f"refundable from block {made_bitcoin.LOCKTIME}",
         made_bitcoin.HTLC.descriptor,
-        "source: BitcoinSpend",
+        "source: bitcoin_spend",
     ):
         assert part in shown.out
     ran = layer2_here("proof", "headers", "good.json", "headers.txt", "--json", cwd=tmp_path)
-    assert ran.status == 1
+    # The proof is not refused: the command is the wrong one.
+    assert (ran.status, ran.envelope["error"]["code"]) == (3, "usage")
     assert "no leg has a header of an EVM layer" in ran.envelope["error"]["message"]
 
 
@@ -290,8 +304,10 @@ def test_a_proof_on_rootstock_is_checked_by_its_work_and_with_its_contract(tmp_p
     for options, status in cases:
         ran = layer2_here("proof", "verify", "good.json", *options, "--json", cwd=tmp_path)
         assert ran.status == status, (options, ran.err)
+        if status == 3:
+            assert ran.envelope["error"]["code"] == "usage"
     shown = layer2_here("proof", "show", "good.json", cwd=tmp_path)
-    assert "source: RootstockReceipt" in shown.out
+    assert "source: rootstock_receipt" in shown.out
     assert "(18 decimals) of RBTC" in shown.out
 
 

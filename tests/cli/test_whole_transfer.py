@@ -60,6 +60,7 @@ def test_a_transfer_from_quote_to_proof(home: Path) -> None:
     written = layer2("proof", "headers", "one.json", "headers.txt", "--json", cwd=home)
     assert written.status == 0, written.err
     trusted = ("--trusted-header", written.envelope["data"]["trusted_header"], "--headers", "headers.txt")
+    check_the_printed_command(home)
     nobody = layer2("proof", "verify", "one.json", *trusted, "--json", cwd=home)
     assert (nobody.status, nobody.envelope["data"]["provider_is_known"]) == (4, False), nobody.err
     provider = Layer2Config.load(home / "layer2.toml").providers[0].identity_key
@@ -83,6 +84,16 @@ def test_a_transfer_from_quote_to_proof(home: Path) -> None:
     check_the_storage(home)
     check_is_completed(home, transfer["transfer_id"])
     check_a_stranger_completes_it(home)
+
+
+def check_the_printed_command(home: Path) -> None:
+    """The command that ``proof headers`` prints names the layer, which a proof with two blocks needs, and succeeds."""
+    printed = layer2("proof", "headers", "one.json", "printed.txt", cwd=home)
+    (command,) = [line for line in printed.out.splitlines() if line.startswith("to check: ")]
+    words = command.removeprefix("to check: layer2 ").split()
+    assert words[words.index("--trusted-header") + 1].startswith("BOB:0x")
+    assert "BOB:printed.txt" in words
+    assert layer2(*words, cwd=home).status == 0
 
 
 def check_the_storage(home: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -318,6 +319,31 @@ def test_no_evidence_of_a_bitcoin_leg_is_known() -> None:
 def test_a_policys_tokens_name_their_decimals(tokens: Any) -> None:
     with pytest.raises(InvalidRequest, match="decimals"):
         replace(STRICT, tokens=tokens)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "named"),
+    [
+        ("requires", "finalized", "a Requirement, not 'finalized'"),
+        ("requires", None, "a Requirement, not None"),
+        ("providers", {made.PROVIDER_KEY.hex()}, "32 or 33 bytes, not a str"),
+        ("providers", made.PROVIDER_KEY.hex(), "32 or 33 bytes, not a str"),
+        ("providers", {made.PROVIDER_KEY[1:]}, f"32 or 33 bytes, not {len(made.PROVIDER_KEY) - 1} bytes"),
+        ("networks", "mainnet", "a set of names, not one text"),
+        ("tokens", {60808: {made.TOKEN.hex(): 8}}, "20 bytes, not a str"),
+        ("contracts", {60808: {"0x" + "44" * 20}}, "20 bytes, not a str"),
+        ("own_preimage_payees", {bytes(32)}, "33 bytes, not 32 bytes"),
+        ("trusted_headers", {Layer2ProtocolType.BOB: "ab" * 32}, "32 bytes, not a str"),
+        ("trusted_headers", {"BOB": bytes(32)}, "a Layer2ProtocolType, not 'BOB'"),
+        ("work", {"BITCOIN": 1}, "BITCOIN and ROOTSTOCK"),
+    ],
+)
+def test_a_policy_of_another_form_is_an_error_of_the_caller_and_not_of_the_proof(
+    field: str, value: Any, named: str
+) -> None:
+    # As text, a key would refuse each proof of the provider that it names, and a layer's name would be ignored.
+    with pytest.raises(InvalidRequest, match=f"^.*{field}: .*{re.escape(named)}"):
+        replace(OFFLINE, **{field: value})
 
 
 def test_evidence_of_one_layer_does_not_count_for_the_other() -> None:

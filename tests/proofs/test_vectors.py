@@ -12,9 +12,14 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+import rlp  # type: ignore[import-untyped]  # ships no types
+from eth_utils.crypto import keccak
 
 from vectors.all import FILE, all_vectors, written
 from vectors.answers import answer
+from vectors.documents import canonical, terms_hash
+from vectors.evm import CLAIMED, REFUNDED, lock_id
+from vectors.keys import tagged
 from vectors.mutants import every, shows_more
 from vectors.vector import Vector
 
@@ -42,6 +47,29 @@ def test_the_page_states_the_classes_and_their_sizes() -> None:
     page = (TESTS.parent / "docs" / "proof-format.md").read_text().partition("\n## Test vectors\n")[2]
     rows = re.findall(r"^\| `([a-z-]+)` \| (\d+) \|", page, re.MULTILINE)
     assert {name: int(size) for name, size in rows} == sizes
+
+
+def test_the_page_states_what_the_generator_computes_on_the_way_to_one_vector() -> None:
+    page = (TESTS.parent / "docs" / "proof-format.md").read_text().partition("### Values of one vector\n")[2]
+    proofs = {vector.name: vector.proof for vector in all_vectors()}
+    file = proofs["outcome/bob-to-lightning"]
+    proof, stated = json.loads(file), json.loads(proofs["statement/bob-to-lightning"])
+    terms, evidence = proof["terms"], proof["source_leg"]
+    assert stated["terms"] == terms
+    header = bytes.fromhex(evidence["header"])
+    computed = {
+        "length of the canonical JSON of the terms": str(len(canonical(terms))),
+        "`terms_hash`": f"`{terms_hash(terms).hex()}`",
+        "hash of the block": f"`{keccak(header).hex()}`",
+        "receipts root": f"`{rlp.decode(header)[5].hex()}`",
+        "key in the trie of receipts": f"`{rlp.encode(evidence['transaction_index']).hex()}`",
+        "topic of `Claimed`": f"`{CLAIMED.hex()}`",
+        "topic of `Refunded`": f"`{REFUNDED.hex()}`",
+        "id of the lock": f"`{lock_id(terms['source'], terms).hex()}`",
+        "`proof_id`": f"`{tagged('layer2/proof/v1', file).hex()}`",
+    }
+    assert dict(re.findall(r"^\| (.+?) \| (.+?) \|$", page, re.MULTILINE)) == computed
+    assert f"`{tagged('layer2/completion/v1', canonical(stated['attestations'][1]['statement'])).hex()}`" in page
 
 
 def test_the_page_names_every_check_that_the_code_makes() -> None:

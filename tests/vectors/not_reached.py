@@ -31,8 +31,11 @@ _BY_REASON: Final[dict[str, tuple[str, ...]]] = {
     "The verifier's own policy is wrong, and not the file.": (
         "proofs.policy __post_init__: InvalidRequest(f\"work: only the headers of {' and '.join(sorted(with",
         "proofs.policy __post_init__: InvalidRequest('work: for each layer, a positive number of hashes')",
-        "proofs.policy __post_init__: InvalidRequest(f'trusted_headers: a hash has 32 bytes, not {len(trus",
         "proofs.policy __post_init__: InvalidRequest('tokens: for each chain id, a mapping from tokens to",
+        "proofs.policy _check_forms: InvalidRequest(f'requires: a Requirement, not {requires!r}')",
+        "proofs.policy _check_forms: InvalidRequest(f'networks: a set of names, not one text: {networks!r",
+        "proofs.policy _check_forms: InvalidRequest(f'trusted_headers: each layer is a Layer2ProtocolType",
+        "proofs.policy _check_bytes: InvalidRequest(f\"{name}: each one is {' or '.join(map(str, sizes))}",
     ),
     "It bounds work before it begins; what is beyond the limit is also refused later, for the same reason.": (
         "formats.bech32 decode: FormatError('a bech32 text is too short for its checksum')",
@@ -49,7 +52,7 @@ _BY_REASON: Final[dict[str, tuple[str, ...]]] = {
         "formats.bolt11 decode: FormatError('an invoice is too short for a timestamp and a signature",
         "formats.byte_reader take: FormatError(f'{self._what} ends too early')",
         "formats.canonical_json _parsed: FormatError('JSON is not UTF-8')",
-        "formats.canonical_json _parsed: FormatError(f'not JSON: {error.msg} at character {error.pos}')",
+        "formats.canonical_json _parsed: FormatError(f'not JSON: {error.msg} (character {error.pos})')",
         "formats.canonical_json _check_integer: FormatError('a JSON integer is beyond 2**53 - 1')",
         "formats.canonical_json _refuse_fraction: FormatError('a JSON number is not a whole number without fraction or",
         "formats.canonical_json _refuse_constant: FormatError(f'JSON has no {name}')",

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 
@@ -39,10 +39,25 @@ test("the verifier gives the verdict and the result of each vector", () => {
   );
 });
 
-test("the command gives the answer to each vector, in their order", () => {
-  const command = fileURLToPath(new URL("../src/bin/layer2-verify.js", import.meta.url));
+const COMMAND = fileURLToPath(new URL("../src/bin/layer2-verify.js", import.meta.url));
+
+test("the command ends in silence if its reader has seen enough", () => {
   const input = VECTORS.map((vector) => JSON.stringify(vector)).join("\n");
-  const output = execFileSync(process.execPath, [command], { input, encoding: "utf-8", maxBuffer: 1 << 28 });
+  const shell = '"$0" "$1" | head -n 1';
+  const ran = spawnSync("sh", ["-c", shell, process.execPath, COMMAND], { input, encoding: "utf-8", maxBuffer: 1 << 28 });
+  assert.equal(ran.stderr, "");
+  assert.equal(ran.stdout.trimEnd().split("\n").length, 1);
+});
+
+test("the command names its input if it is given a file", () => {
+  const ran = spawnSync(process.execPath, [COMMAND, "transfer.json"], { input: "", encoding: "utf-8" });
+  assert.equal(ran.status, 2);
+  assert.match(ran.stderr, /^layer2-verify: takes no arguments; it reads the standard input/);
+});
+
+test("the command gives the answer to each vector, in their order", () => {
+  const input = VECTORS.map((vector) => JSON.stringify(vector)).join("\n");
+  const output = execFileSync(process.execPath, [COMMAND], { input, encoding: "utf-8", maxBuffer: 1 << 28 });
   const answers = output.trimEnd().split("\n").map((line) => JSON.parse(line) as unknown);
   assert.deepEqual(
     answers,

@@ -42,6 +42,7 @@ _BOB, _LIGHTNING, _BITCOIN = Layer2ProtocolType.BOB, Layer2ProtocolType.LIGHTNIN
 _Swaps: TypeAlias = Annotated[int, Parameter(validator=Number(gte=2, lte=5_000))]
 _Direction: TypeAlias = tuple[Layer2ProtocolType, Layer2ProtocolType]
 _BOTH_WAYS: Final[tuple[_Direction, ...]] = ((_BOB, _LIGHTNING), (_LIGHTNING, _BOB))
+_STOPPED: Final = "All nodes are stopped: no node confirms the blocks in the proofs. Checked offline, they show:"
 _SETTLING_SECONDS = 30.0
 _NETWORKS = {"simnet": "embedded network", "devnet": "local network of real nodes"}
 
@@ -175,10 +176,11 @@ class _Demo:
             self._faults.append(f"processes still run: {running}")
         files = [proof.save(self._proof_place / f"transfer-{proof.terms.terms.swap_id}.json") for proof in proofs]
         balances = table(("party", "layer", ">before, sat", ">after, sat", ">change, sat", ">gas"), books.rows())
-        lines: list[Line] = [balances, "", "All nodes are stopped. The proofs, checked offline:"]
+        lines: list[Line] = [balances, "", _STOPPED]
         policy = configured_policy(stand.taker_config, OFFLINE)
         lines += self._verified(files, policy)
         refused = self._forged(proofs, policy)
+        lines += ["Forged copies of these proofs:"]
         lines += [f"  {lie:<22} refused   {reason}" for lie, reason in refused.items()]
         seconds = time.monotonic() - began
         lines += ["", f"Total time {seconds:.1f} s. Next: layer2 simnet up, layer2 devnet up, docs/tutorial.md"]

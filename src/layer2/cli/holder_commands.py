@@ -156,16 +156,16 @@ def check(file: Path, challenge: Path, answer: Path, *, session: InSession) -> R
     terms = proof.terms.terms
     data = [{"leg": _LEGS[each.side], "protocol": each.protocol.value, "key": each.key.data.hex()} for each in keys]
     lines = [
-        f"holds: the holder has used {_key_words(keys[0], terms)}",
+        f"holds: the challenge is signed with {_key_words(keys[0], terms)}",
         *(f"       also {_key_words(each, terms)}" for each in keys[1:]),
-        "not shown: who used it, and that your challenge was not passed on",
-        f"not checked here: layer2 proof verify {printable(str(file))}",
+        "not shown: who used this key, and that your challenge was not passed on",
+        f"the proof itself is not checked here: layer2 proof verify {printable(str(file))}",
     ]
     return Result({"file": str(file), "verifier": asked.verifier, "keys": data}, lines)
 
 
 def _who_answers(terms: Terms) -> list[str]:
-    return [f"can answer {_key_words(each, terms)}" for each in taker_keys(terms)]
+    return [f"it can be answered with {_key_words(each, terms)}" for each in taker_keys(terms)]
 
 
 def _key_words(held: LegKey, terms: Terms) -> str:

@@ -55,7 +55,8 @@ async def audit(
     now. 4: none of these, but something is not declared or a header is not confirmed: the message names the option.
 
     Args:
-        paths: Files and folders. Of a folder, the files *.json in it and in its folders are checked.
+        paths: Files and folders. Of a folder, the files *.json in it and in its folders are checked, but not
+            *.challenge.json and *.answer.json.
         stdin: Read standard input too, after the paths: one proof on each line, as it is in its file.
         node: Ask the nodes of your configuration whether the headers are on their chains. Accept only the providers
             and tokens of the configuration, unless the policy declares others.

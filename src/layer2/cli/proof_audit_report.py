@@ -129,10 +129,12 @@ class AuditReport:
     def _lines(self) -> Iterator[Line]:
         found = self.audit
         noun = "proof" if self.files == 1 else "proofs"
+        duplicates = "duplicate" if len(found.duplicates) == 1 else "duplicates"
+        contested = "contested leg" if len(found.contested) == 1 else "contested legs"
         yield (
             f"{self.files:,} {noun}: {len(found.completed):,} completed, {len(found.refunded):,} refunded, "
-            f"{len(found.duplicates):,} duplicates, {len(self.not_accepted):,} not accepted; "
-            f"{len(found.contested):,} contested legs; {at_time(self.time)}"
+            f"{len(found.duplicates):,} {duplicates}, {len(self.not_accepted):,} not accepted; "
+            f"{len(found.contested):,} {contested}; {at_time(self.time)}"
         )
         for key, value in policy_data(self.policy).items():
             yield f"  {'policy':<12} {key}: {', '.join(value) if isinstance(value, list) else value}"

@@ -17,9 +17,10 @@ from layer2.cli.proof_verdict import HEADER, Undeclared, checked, lacking
 from layer2.cli.proof_wording import leg_lines, report_lines
 from layer2.cli.session import InSession, Session
 from layer2.cli.wording import at_time, fields_of, sat, short_hash
-from layer2.errors import AsyncTimeout, InvalidRequest, Layer2Error, Outcome, ProofUndecided
+from layer2.errors import AsyncTimeout, InvalidRequest, Layer2Error, Outcome, ProofRefused, ProofUndecided
 from layer2.formats.json_record import write_record
 from layer2.formats.printable import printable
+from layer2.legs.evidence import LegEvidence
 from layer2.model.layers import Layer2ProtocolType
 from layer2.proofs.check import CheckedEvidence, report_of
 from layer2.proofs.model import ProofOutcome, TransferProof
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from layer2.config import Layer2Config
 
 __all__ = ["report_data", "show", "verify"]
+
+_MORE_IS_OPEN = "every check of the file holds, but more is open than the policy accepts"
 
 
 def verify(
@@ -48,7 +51,8 @@ def verify(
     Exit status 0: it shows a completed transfer, its headers are on their chains, and your policy or your configuration
     declares its signer, its network and its tokens. 1: a check failed, and is named; or the proof shows a refund or one
     leg only. 2: your node cannot decide now. 4: every check of the file holds, but something is not declared, or the
-    end of a leg is not known as well as the policy requires: the message says whom to ask, and names the option.
+    end of a leg is not known as well as the policy requires: the report says whom to ask, and the error names
+    the option.
 
     Args:
         file: The proof.
@@ -68,7 +72,7 @@ def verify(
     if node:
         return _verified_by_nodes(file, proof, policy, session, final=final)
     report = _report_of_file(checked(proof, policy), trusted_header, headers)
-    return _verified(file, report, lacking(report, policy))
+    return _verified(file, proof, report, lacking(report, policy))
 
 
 async def _verified_by_nodes(
@@ -79,11 +83,11 @@ async def _verified_by_nodes(
     config = session.config()
     policy = configured_policy(config, replace(policy, requires=Requirement.FINALIZED) if final else policy)
     report = await _ask_nodes(checked(proof, policy), config, session)
-    return _verified(file, report, lacking(report, policy))
+    return _verified(file, proof, report, lacking(report, policy))
 
 
-def _verified(file: Path, report: ProofReport, missing: Sequence[Undeclared]) -> Result:
-    data = report_data(report) | {"file": str(file)}
+def _verified(file: Path, proof: TransferProof, report: ProofReport, missing: Sequence[Undeclared]) -> Result:
+    data = report_data(report) | {"file": str(file), "proof_id": proof.proof_id.hex()}
     problem, ended = _problem(report, missing)
     is_real = all(each.code != HEADER for each in missing)
     return Result(data, report_lines(file, report, is_real=is_real), problem=problem, ended=ended)
@@ -107,21 +111,22 @@ def show(file: Path, *, session: InSession) -> Result:
     proof = load(file)
     terms = proof.terms.terms
     lines: list[str] = [
-        f"transfer   {terms.swap_id}   {printable(terms.network)}",
-        f"owed       the taker pays {sat(terms.source_amount)} on {terms.source.protocol.value}, "
+        f"transfer    {terms.swap_id}   {printable(terms.network)}",
+        f"owed        the taker pays {sat(terms.source_amount)} on {terms.source.protocol.value}, "
         f"the provider pays {sat(terms.amount)} on {terms.destination.protocol.value}",
-        f"fees       provider {sat(terms.provider_fee)}, network {sat(terms.network_fee)}",
-        f"hash       {short_hash(terms.payment_hash.hex(), whole=session.verbose)}",
-        f"provider   {short_hash(terms.provider.hex(), whole=session.verbose)} is named as the signer of the terms",
-        f"agreed     {at_time(terms.issued_at)}",
-        f"           the taker pays before {at_time(terms.fund_by)}, the provider before "
+        f"fees        provider {sat(terms.provider_fee)}, network {sat(terms.network_fee)}",
+        f"hash        {short_hash(terms.payment_hash.hex(), whole=session.verbose)}",
+        f"provider    {short_hash(terms.provider.hex(), whole=session.verbose)} is named as the signer of the terms",
+        f"agreed      {at_time(terms.issued_at)}",
+        f"            the taker pays before {at_time(terms.fund_by)}, the provider before "
         f"{at_time(terms.counter_fund_by)}; to be collected before {at_time(terms.collect_by)}",
         *(
-            f"{name:<10} {text}"
-            for name, leg in (("source", terms.source), ("to", terms.destination))
+            f"{name:<11} {text}"
+            for name, leg in (("source", terms.source), ("destination", terms.destination))
             for text in leg_lines(leg, whole=session.verbose)
         ),
-        f"evidence   source: {_kind(proof.source_leg)}; destination: {_kind(proof.destination_leg)}",
+        f"evidence    source: {_kind(proof.source_leg)}; destination: {_kind(proof.destination_leg)}",
+        f"proof id    {short_hash(proof.proof_id.hex(), whole=session.verbose)}",
         f"not checked yet: layer2 proof verify {printable(str(file))}",
     ]
     return Result({"file": str(file), "terms": write_terms(terms), "proof_id": proof.proof_id.hex()}, lines)
@@ -147,7 +152,9 @@ def _problem(report: ProofReport, missing: Sequence[Undeclared]) -> tuple[Layer2
         case ProofOutcome.PARTIAL:
             return Layer2Error("the proof shows one leg, not a completed transfer", code="proof_of_one_leg"), None
         case ProofOutcome.COMPLETED if missing:
-            problem = ProofUndecided("; and ".join(each.text for each in missing))
+            # What is open is in the report, above the error.
+            unsaid = [each.text for each in missing if each.point is None]
+            problem = ProofUndecided("; and ".join(unsaid) or _MORE_IS_OPEN)
             problem.retryable = False
             problem.remedy = "; ".join(each.remedy for each in missing)
             return problem, ExitStatus.ACTION_NEEDED
@@ -170,7 +177,12 @@ def _report_of_file(
     for path in headers:
         layer, value = _of_layer(str(path), evidence.layers, "--headers")
         chains[layer] = HeaderFile.at(Path(value))
-    return report_of(evidence, trusted=trusted or evidence.policy.trusted_headers, headers=chains)
+    try:
+        return report_of(evidence, trusted=trusted or evidence.policy.trusted_headers, headers=chains)
+    except ProofRefused as error:
+        if not chains:
+            error.remedy = "if the block that you trust is a later one: --headers, with the headers up to it"
+        raise
 
 
 async def _ask_nodes(evidence: CheckedEvidence, config: Layer2Config, session: Session) -> ProofReport:
@@ -217,5 +229,5 @@ def _leg_data(leg: LegReport) -> dict[str, object]:
     }
 
 
-def _kind(evidence: object) -> str:
-    return "none" if evidence is None else type(evidence).__name__.removesuffix("Evidence")
+def _kind(evidence: LegEvidence | None) -> str:
+    return "none" if evidence is None else evidence.type

@@ -136,7 +136,8 @@ def _added(part: Part, proof: TransferProof) -> str:
     if part is Part.STATEMENT:
         assert proof.statement is not None
         statement = proof.statement.statement
-        return f"{_NAMES[part]}: the provider states at {at_time(statement.stated_at)}: {statement.outcome.value}"
+        outcome = statement.outcome.value
+        return f"{_NAMES[part]}: that the transfer was {outcome}, at {at_time(statement.stated_at)}"
     evidence = proof.source_leg if part is Part.SOURCE else proof.destination_leg
     assert isinstance(evidence, EvmStorageEvidence), "no other evidence is added"
     block = block_of(evidence)

@@ -15,8 +15,11 @@ from layer2.proofs.model import TransferProof
 __all__ = ["Given", "given", "load", "read"]
 
 _SUFFIX: Final = ".json"
+_BESIDE_A_PROOF: Final = (".challenge.json", ".answer.json")
+"""The ends of the names under which ``proof challenge`` and ``proof answer`` write their files."""
 _LONGEST_LINE: Final = 1_000_001
 """One byte more than a proof may have, so that a longer one is refused as too long."""
+_REMEDY: Final = "a proof is checked byte for byte: if an editor or a mail program has changed the file, get it again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +43,16 @@ def load(file: Path) -> TransferProof:
     try:
         return TransferProof.load(file)
     except FormatError as error:
-        raise ProofRefused("format", error.message) from error
+        refused = ProofRefused("format", error.message)
+        refused.remedy = _REMEDY
+        raise refused from error
 
 
 def given(paths: Iterable[Path], stream: BinaryIO | None) -> Iterator[Given]:
     """The proofs that the paths name, in their order, and then those of the stream, one on each line.
 
-    Of a folder, these are its files ``*.json`` and then those of its folders, in the order of their names' bytes. Links
-    to folders are not followed.
+    Of a folder, these are its files ``*.json``, without challenges and answers, and then those of its folders, in the
+    order of their names' bytes. Links to folders are not followed.
     """
     for path in paths:
         # Path.is_dir raises for a name that is too long, and for a folder that may not be searched.
@@ -72,7 +77,8 @@ def _folder(folder: str) -> Iterator[Given]:
             yield Given(_name(folder), Path(folder))
             continue
         for entry in entries:
-            if entry.name.endswith(_SUFFIX) and not entry.is_dir(follow_symlinks=False):
+            is_beside = entry.name.endswith(_BESIDE_A_PROOF)
+            if entry.name.endswith(_SUFFIX) and not is_beside and not entry.is_dir(follow_symlinks=False):
                 yield Given(_name(entry.path), Path(entry.path))
         waiting += [each.path for each in reversed(entries) if each.is_dir(follow_symlinks=False)]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -87,11 +87,18 @@ async def headers(
     declared = [f"--provider {provider}"] if provider in {each.identity_key for each in config.providers} else []
     declared += [] if config.network == "mainnet" else [f"--network {config.network}"]
     declared += [f"--token {each}" for each in written_tokens(configured_policy(config, None))]
-    lines: list[str] = [
+    lines = [
         f"{output}   {len(chain)} headers, up to block {last}",
-        f"to check: layer2 proof verify {file} --trusted-header {last} --headers {output} {' '.join(declared)}",
+        f"to check: {_command(file, output, evidence.protocol, last, declared)}",
+        f"the verifier needs {last} from a source that it trusts: the headers do not show that it is on the chain",
     ]
     return Result({"file": str(output), "headers": len(chain), "trusted_header": last}, lines)
+
+
+def _command(file: Path, output: Path, layer: Layer2ProtocolType, last: str, declared: Sequence[str]) -> str:
+    """The command of a verifier that trusts the last block. It names the layer: the other leg may have a block too."""
+    trusted = f"--trusted-header {layer.value}:{last} --headers {layer.value}:{output}"
+    return " ".join(["layer2 proof verify", str(file), trusted, *declared])
 
 
 def _evidence_with_header(proof: TransferProof, layer: Layer2ProtocolType | None) -> EvmEvidence:
@@ -101,7 +108,12 @@ def _evidence_with_header(proof: TransferProof, layer: Layer2ProtocolType | None
         if isinstance(leg, EvmEvidence) and layer in (None, leg.protocol)
     ]
     if not found:
-        raise ProofRefused("evidence", "no leg has a header of an EVM layer")
+        where = "" if layer is None else f" on {layer.value}"
+        raise InvalidRequest(
+            f"no leg{where} has a header of an EVM layer: there are no headers to write",
+            code="usage",
+            remedy="the evidence of a leg on BITCOIN has the headers after its block itself",
+        )
     if len(found) > 1:
         raise InvalidRequest("both legs have a block: name one of their layers with --layer", code="usage")
     return found[0]

@@ -28,7 +28,6 @@ _REQUIREMENTS: Final = {each: Requirement(each) for each in get_args(_Required)}
 _HEAD: Final = (
     "A policy for layer2 proof verify and layer2 proof audit: what you accept as true.",
     "What no key declares is not accepted, except mainnet. An option of the command replaces its key.",
-    "",
 )
 
 
@@ -36,8 +35,8 @@ _HEAD: Final = (
 class PolicyFile:
     """A policy file. Each value of a list has the form of the option's value."""
 
-    networks: tuple[str, ...] = ()
-    """networks whose money counts: mainnet, testnet, regtest. Default: mainnet alone (--network)"""
+    networks: tuple[str, ...] = ("mainnet",)
+    """networks whose money counts: mainnet, testnet, regtest (--network)"""
     tokens: tuple[str, ...] = ()
     """tokens that are bitcoin for you, CHAIN_ID:ADDRESS:DECIMALS. Rootstock's own coin needs no entry (--token)"""
     providers: tuple[str, ...] = ()
@@ -51,10 +50,9 @@ class PolicyFile:
     """work with which headers are accepted, LAYER:HASHES, on BITCOIN and ROOTSTOCK (--work)"""
     trusted_headers: tuple[str, ...] = ()
     """blocks that you know are on their chains, LAYER:HASH (--trusted-header)"""
-    requires: str | None = None
+    requires: str = Requirement.AS_AGREED.value
     """what must be known of each leg's end: as_agreed (its block is on your node, or has the work of this policy) or
-    finalized, which both accept a trusted header; or stated, by a provider of this policy. Default: as_agreed
-    (--requires)"""
+    finalized, which both accept a trusted header; or stated, by a provider of this policy (--requires)"""
 
 
 @Parameter(name="*")
@@ -101,7 +99,11 @@ class PolicyOptions:
             for key, form in _FORMS.items()
             if (texts := given.get(key) or _texts_of(getattr(self, form.option.removeprefix("--"), None)))
         }
-        return _policy(file | options)
+        try:
+            return _policy(file | options)
+        except InvalidRequest as error:
+            # Nothing else refuses a request here, and nothing could have been sent.
+            raise InvalidRequest(error.message, code="usage") from error
 
 
 def policy_data(policy: ProofPolicy) -> dict[str, object]:

@@ -33,6 +33,8 @@ class Undeclared:
     text: str
     remedy: str
     """The option and the key that declare it."""
+    point: OpenPoint | None = None
+    """The kind of the report's open points that state the same; None if the report does not state it."""
 
 
 def checked(proof: TransferProof, policy: ProofPolicy) -> CheckedEvidence:
@@ -75,14 +77,19 @@ def _unknown(report: ProofReport, policy: ProofPolicy, error: ProofUndecided) ->
     """The ends of legs of which less is known than the policy requires, and whom to ask."""
     if policy.requires is Requirement.STATED:
         unknown = [leg for leg in (report.source, report.destination) if leg.level is ProofLevel.OFFLINE]
-        remedy = _STATEMENT_REMEDY + (_OR_HEADER if all(leg.header is not None for leg in unknown) else "")
-        return Undeclared(HEADER, error.message, remedy)
+        instead = _OR_HEADER if all(leg.header is not None for leg in unknown) else ""
+        if report.statement is not None:
+            text = "the completion statement counts only if you name the provider that signed it"
+            return Undeclared(HEADER, text, "compare the provider's key with one that you know" + instead)
+        return Undeclared(HEADER, error.message, _STATEMENT_REMEDY + instead)
     headers = [matter.text for matter in report.open_points if matter.point is OpenPoint.HEADER]
     remedy = _HEADER_REMEDY
     if policy.providers is not None and report.statement is not None:
-        remedy += "; if the provider's word is enough for you: --requires stated"
+        remedy += "; if the provider's statement is enough for you: --requires stated"
     # Without an open point, more is known of each header than the file shows, but less than the policy requires.
-    return Undeclared(HEADER, "not shown: " + "; and ".join(headers) if headers else error.message, remedy)
+    if not headers:
+        return Undeclared(HEADER, error.message, remedy)
+    return Undeclared(HEADER, "not shown: " + "; and ".join(headers), remedy, OpenPoint.HEADER)
 
 
 def undeclared(report: ProofReport) -> tuple[Undeclared, ...]:
@@ -100,17 +107,18 @@ def _declaration(terms: Terms, point: OpenPoint, text: str) -> Undeclared:
                 "anyone could have signed the terms: you did not name their signer",
                 f'if you know that this key is the provider\'s: --provider {key}, or providers = ["{key}"] in the '
                 "policy",
+                point,
             )
         case OpenPoint.ASSET:
             legs = [leg for leg in (terms.source, terms.destination) if isinstance(leg, EvmLeg)]
             tokens = [_token(leg) for leg in legs if not leg.is_native_bitcoin]
             options, values = " ".join(f"--token {each}" for each in tokens), ", ".join(f'"{each}"' for each in tokens)
-            remedy = f"if you accept it as bitcoin: {options}, or tokens = [{values}] in the policy"
-            return Undeclared("undeclared_token", f"not shown: {text}", remedy)
+            remedy = f"if you accept the token as bitcoin: {options}, or tokens = [{values}] in the policy"
+            return Undeclared("undeclared_token", f"not shown: {text}", remedy, point)
         case OpenPoint.TEST_MONEY:
             name = printable(terms.network)
-            remedy = f'if you accept it: --network {name}, or networks = ["{name}"] in the policy'
-            return Undeclared("undeclared_network", f"not shown: {text}", remedy)
+            remedy = f'if you accept its coins: --network {name}, or networks = ["{name}"] in the policy'
+            return Undeclared("undeclared_network", f"not shown: {text}", remedy, point)
         case _:
             raise AssertionError(f"a policy does not declare {point.value}")
 

@@ -56,7 +56,9 @@ def report_lines(file: Path, report: ProofReport, *, is_real: bool) -> list[str]
     lines: list[str] = [f"{printable(str(file))}   {_verdict(report, is_real=is_real)}"]
     for name, leg in (("source", report.source), ("destination", report.destination)):
         lines.append(f"  {name:<12} {leg.protocol.value:<10} {_shown_words(leg, report)}")
-    lines.append(f"  {'preimage':<12} {_MAKERS[report.preimage_maker]}")
+    # After a refund there is none.
+    if report.outcome is not ProofOutcome.REFUNDED:
+        lines.append(f"  {'preimage':<12} {_MAKERS[report.preimage_maker]}")
     known = "a provider that you named" if report.provider_is_known else "an unknown signer"
     lines.append(f"  {'terms':<12} signed by {report.terms.provider.hex()[:10]}.., {known}")
     if report.statement is not None:
@@ -108,7 +110,7 @@ def _shown_words(leg: LegReport, report: ProofReport) -> str:
 
 
 def _statement_words(statement: CompletionStatement, signer: str) -> str:
-    words = f"{signer} states at {at_time(statement.stated_at)}: {statement.outcome.value}"
+    words = f"{signer} states that the transfer was {statement.outcome.value}, at {at_time(statement.stated_at)}"
     if statement.outcome is StatedOutcome.REFUNDED:
         return f"{words}; no leg was collected, and none holds money"
     return (
@@ -142,7 +144,8 @@ def leg_lines(leg: Leg, *, whole: bool) -> list[str]:
                 + (coin if leg.token == NO_ADDRESS else f"the token {to_checksum(leg.token, chain)}"),
                 f"from {to_checksum(leg.payer, chain)} to {to_checksum(leg.payee, chain)}, "
                 f"in the contract {to_checksum(leg.contract, chain)}",
-                f"refundable by anyone from {at_time(leg.deadline)}; it counts when it is {leg.finality.value}",
+                f"anyone can refund it to its payer from {at_time(leg.deadline)}; it counts at the finality "
+                f"{leg.finality.value}",
             ]
         case LightningLeg():
             return [
@@ -152,9 +155,9 @@ def leg_lines(leg: Leg, *, whole: bool) -> list[str]:
             ]
         case BitcoinLeg():
             until = f"block {leg.locktime}" if leg.is_by_height else f"{at_time(leg.locktime)} (median time past)"
+            depth = "1 confirmation" if leg.depth == 1 else f"{leg.depth} confirmations"
             return [
-                f"BITCOIN, {printable(leg.prefix)}: an output of {sat(leg.amount)}, which counts with {leg.depth} "
-                "confirmations",
+                f"BITCOIN, {printable(leg.prefix)}: an output of {sat(leg.amount)}, which counts with {depth}",
                 f"from {short_hash(leg.payer.hex(), whole=whole)} to {short_hash(leg.payee.hex(), whole=whole)}, "
                 f"refundable from {until}",
                 f"its script {leg.htlc.descriptor}" if whole else f"its output script {leg.htlc.program.hex()}",

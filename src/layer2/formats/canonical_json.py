@@ -134,7 +134,7 @@ def _parsed(data: bytes, decoder: json.JSONDecoder) -> Any:
     except UnicodeDecodeError:
         raise FormatError("JSON is not UTF-8") from None
     except json.JSONDecodeError as error:
-        raise FormatError(f"not JSON: {error.msg} at character {error.pos}") from None
+        raise FormatError(f"not JSON: {error.msg} (character {error.pos})") from None
 
 
 def _written(value: JsonValue) -> bytes:

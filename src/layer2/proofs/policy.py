@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from layer2.errors.base import InvalidRequest
 from layer2.legs.shown import EvidencePolicy
@@ -73,19 +74,42 @@ class ProofPolicy(EvidencePolicy):
     be that block's header, or its ancestor through the proof's own headers or those that are passed to the check."""
 
     def __post_init__(self) -> None:
+        _check_forms(self.requires, self.networks, self.trusted_headers)
         with_work = {layer: layer.value for layer, facts in LAYERS.items() if facts.headers_have_work}
         if not self.work.keys() <= with_work.keys():
             raise InvalidRequest(f"work: only the headers of {' and '.join(sorted(with_work.values()))} show work")
         for hashes in self.work.values():
             if isinstance(hashes, bool) or not isinstance(hashes, int) or hashes <= 0:
                 raise InvalidRequest("work: for each layer, a positive number of hashes")
-        for trusted in self.trusted_headers.values():
-            if len(trusted) != 32:
-                raise InvalidRequest(f"trusted_headers: a hash has 32 bytes, not {len(trusted)}")
+        _check_bytes("trusted_headers", self.trusted_headers.values(), 32)
         if self.tokens is not None and not (
             isinstance(self.tokens, Mapping) and all(isinstance(each, Mapping) for each in self.tokens.values())
         ):
             raise InvalidRequest("tokens: for each chain id, a mapping from tokens to their decimals")
+        for tokens in (self.tokens or {}).values():
+            _check_bytes("tokens", tokens, 20)
+        for contracts in self.contracts.values():
+            _check_bytes("contracts", contracts, 20)
+        _check_bytes("providers", self.providers or (), 32, 33)
+        _check_bytes("own_preimage_payees", self.own_preimage_payees or (), 33)
+
+
+def _check_forms(requires: object, networks: object, trusted_headers: Mapping[Any, bytes]) -> None:
+    """Types are not checked at run time. Text in place of these values would change what a policy requires."""
+    if not isinstance(requires, Requirement):
+        raise InvalidRequest(f"requires: a Requirement, not {requires!r}")
+    if isinstance(networks, str):
+        raise InvalidRequest(f"networks: a set of names, not one text: {networks!r}")
+    for layer in trusted_headers:
+        if not isinstance(layer, Layer2ProtocolType):
+            raise InvalidRequest(f"trusted_headers: each layer is a Layer2ProtocolType, not {layer!r}")
+
+
+def _check_bytes(name: str, values: Iterable[object], *sizes: int) -> None:
+    for value in values:
+        if not isinstance(value, bytes) or len(value) not in sizes:
+            given = f"{len(value)} bytes" if isinstance(value, bytes) else f"a {type(value).__name__}"
+            raise InvalidRequest(f"{name}: each one is {' or '.join(map(str, sizes))} bytes, not {given}")
 
 
 OFFLINE = ProofPolicy(Requirement.NOTHING)

@@ -4,7 +4,8 @@
  *
  * A line is an object as in the test vectors: `name`, the file as a text (`proof`) or in hexadecimal digits (`proof_hex`), and
  * optionally `policy` and `headers`. The answer has `name`, `verdict` ("valid", "refused" or "undecided") and `result` (the outcome,
- * the reason, or an empty text). The command exits with status 0 if it could read every line, and with 2 otherwise.
+ * the reason, or an empty text). The command exits with status 0 if it could read every line, and with 2 otherwise. It takes no
+ * arguments.
  */
 
 import { createInterface } from "node:readline";
@@ -58,6 +59,17 @@ function answer(text: string): Answer {
     if (error instanceof ProofError) return { name, verdict: error.verdict, result: error.verdict === "refused" ? error.reason : "" };
     throw error;
   }
+}
+
+// A reader such as `head` closes the output when it has seen enough.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+  process.exit(0);
+});
+
+if (process.argv.length > 2) {
+  process.stderr.write("layer2-verify: takes no arguments; it reads the standard input, one JSON object on each line\n");
+  process.exit(2);
 }
 
 for await (const text of createInterface({ input: process.stdin, crlfDelay: Infinity })) {
