@@ -69,7 +69,7 @@ def test_a_known_provider_shows_no_completion_while_the_header_is_unknown(tmp_pa
         assert "not shown" in ran.out
         assert "holds" not in ran.out
         assert "ask your own node" in ran.out
-        # The report says what is open; the error does not repeat it, and says how to go on.
+        # The report says what is open; the error does not repeat it, and names the remedy.
         assert "ask your own node" not in ran.err
         assert "more is open than the policy accepts; use --node, or --trusted-header" in ran.err
         no_traceback(ran)

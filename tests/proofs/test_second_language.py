@@ -26,10 +26,9 @@ from layer2.model.transactions import Preimage
 from layer2.proofs import HolderAnswer, HolderChallenge, check_answer
 from layer2.proofs.statement import StatedOutcome
 from proofs import made_bitcoin as btc
+from proofs import made_challenges, made_storage
 from proofs import made_proofs as made
 from proofs import made_rootstock as rsk
-from proofs import made_storage
-from proofs import test_holding as holding
 from proofs.made_statements import stated
 from vectors.answers import answer as vector_answer
 from vectors.mutants import every
@@ -278,18 +277,18 @@ def _answers() -> list[tuple[bytes, bytes, bytes, int]]:
     on_bitcoin = btc.from_bitcoin()
     signers = [
         *(
-            (proof, holding.by_wallet, key)
+            (proof, made_challenges.by_wallet, key)
             for proof in _held()
-            for key in (holding.TAKER, holding.OTHER, holding.LOCKER)
+            for key in (made_challenges.TAKER, made_challenges.OTHER, made_challenges.LOCKER)
         ),
-        *((on_bitcoin, holding.by_output_key, key) for key in (btc.PAYER, btc.PAYEE, btc.PAYEE_RELEASE)),
-        (on_bitcoin, holding.by_wallet, btc.PAYER),
+        *((on_bitcoin, made_challenges.by_output_key, key) for key in (btc.PAYER, btc.PAYEE, btc.PAYEE_RELEASE)),
+        (on_bitcoin, made_challenges.by_wallet, btc.PAYER),
     ]
     cases: list[tuple[bytes, bytes, bytes, int]] = []
     chance = random.Random(11)
     for proof, sign, key in signers:
-        challenge = holding.asked_of(proof)
-        others = [holding.asked_of(proof, "Other Bank"), holding.asked_of(proof, nonce=bytes(32))]
+        challenge = made_challenges.asked_of(proof)
+        others = [made_challenges.asked_of(proof, "Other Bank"), made_challenges.asked_of(proof, nonce=bytes(32))]
         signature, file, own = sign(challenge, key), proof.to_bytes(), challenge.to_bytes()
         answer = HolderAnswer(challenge, signature).to_bytes()
         high = signature[:32] + (GROUP_ORDER_INT - int.from_bytes(signature[32:64], "big")).to_bytes(32, "big")
@@ -306,7 +305,7 @@ def _answers() -> list[tuple[bytes, bytes, bytes, int]]:
 
 
 def _held() -> tuple[TransferProof, ...]:
-    return holding.from_bob(), holding.to_bob(), holding.between_chains()
+    return made_challenges.from_bob(), made_challenges.to_bob(), made_challenges.between_chains()
 
 
 def _flipped(chance: random.Random, file: bytes) -> bytes:
