@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -192,6 +191,8 @@ async def _ask_nodes(evidence: CheckedEvidence, config: Layer2Config, session: S
         ProofRefused: a node has another block.
         ProofUndecided: a node cannot decide now.
     """
+    import asyncio
+
     from layer2.aio.time_limit import time_limit
     from layer2.manager import Layer2Manager
     from layer2.manager.verification import legs_to_ask, report_of_nodes
