@@ -105,7 +105,7 @@ async def confirmed_report(
 async def report_of_nodes(
     evidence: CheckedEvidence, clients: Mapping[Layer2ProtocolType, object], *, network: str | None
 ) -> ProofReport:
-    """What a proof shows, with what the verifier's own nodes confirm because its policy requires it.
+    """What a proof shows, with what the verifier's nodes confirm because the policy requires it.
 
     Args:
         evidence: checked under that policy.

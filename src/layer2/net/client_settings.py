@@ -37,7 +37,7 @@ class ConnectionPoolConfig(CheckedSettings):
     max_calls_per_second: Annotated[float | None, positive] = None
     """maximum rate of JSON-RPC calls to a node, each call of a batch counted; without it there is no limit"""
     retry_seconds: Annotated[float, at_least(0)] = 2.0
-    """seconds for which a JSON-RPC read is retried if the node is busy or down; with 0 there is one attempt"""
+    """seconds for which a read is retried if the node, other than lnd, is busy or down; with 0 there is one attempt"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

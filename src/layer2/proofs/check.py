@@ -113,7 +113,7 @@ def report_of(
     headers: HeadersByLayer | None = None,
     confirmed: Confirmation | None = None,
 ) -> ProofReport:
-    """What a proof shows, whatever the policy requires of its legs.
+    """What a proof shows, regardless of what the policy requires of its legs.
 
     Args:
         trusted: as ``ProofPolicy.trusted_headers``.
